@@ -1,0 +1,1 @@
+"""Rank 1: tasks, schemas, tables, predictions, datasets."""

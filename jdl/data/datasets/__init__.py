@@ -1,0 +1,1 @@
+"""Ready-made tasks: bundled with scikit-learn, generated, or fetched from OpenML."""
