@@ -1,0 +1,31 @@
+"""Rank 2: layers and networks as plain nnx modules, usable without the rest of jdl."""
+
+from jdl.networks.dropout import Dropout as Dropout
+from jdl.networks.embeddings import CategoricalEmbeddings as CategoricalEmbeddings
+from jdl.networks.embeddings import LinearEmbeddings as LinearEmbeddings
+from jdl.networks.embeddings import LinearReLUEmbeddings as LinearReLUEmbeddings
+from jdl.networks.embeddings import NumericEmbeddings as NumericEmbeddings
+from jdl.networks.embeddings import OneHotEncoding as OneHotEncoding
+from jdl.networks.embeddings import PBLDEmbeddings as PBLDEmbeddings
+from jdl.networks.embeddings import PeriodicEmbeddings as PeriodicEmbeddings
+from jdl.networks.embeddings import PiecewiseLinearEmbeddings as PiecewiseLinearEmbeddings
+from jdl.networks.embeddings import PiecewiseLinearEncoding as PiecewiseLinearEncoding
+from jdl.networks.embeddings import quantile_bins as quantile_bins
+from jdl.networks.embeddings import tree_bins as tree_bins
+from jdl.networks.fitted import Fitted as Fitted
+from jdl.networks.ft_transformer import FTTransformer as FTTransformer
+from jdl.networks.initial import HostRngs as HostRngs
+from jdl.networks.mlp import MLP as MLP
+from jdl.networks.norm import BatchNorm as BatchNorm
+from jdl.networks.realmlp import RealMLP as RealMLP
+from jdl.networks.replace_head import replace_head as replace_head
+from jdl.networks.select import parameter_names as parameter_names
+from jdl.networks.select import select_all as select_all
+from jdl.networks.select import select_grep as select_grep
+from jdl.networks.select import select_invert as select_invert
+from jdl.networks.select import select_name as select_name
+from jdl.networks.select import select_none as select_none
+from jdl.networks.spec import MLPSpec as MLPSpec
+from jdl.networks.spec import NetworkSpec as NetworkSpec
+from jdl.networks.tab_resnet import TabResNet as TabResNet
+from jdl.networks.tabm import TabM as TabM

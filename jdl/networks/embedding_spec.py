@@ -1,0 +1,115 @@
+"""Specs of numeric embeddings: hashable descriptions, from which modules are built when the columns are known."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+from jdl.core.errors import ConfigError, UnknownNameError
+from jdl.data.table import TableSpec
+from jdl.networks.embeddings import (
+    LinearEmbeddings,
+    LinearReLUEmbeddings,
+    NumericEmbeddings,
+    PBLDEmbeddings,
+    PeriodicEmbeddings,
+    PiecewiseLinearEmbeddings,
+    tree_bins,
+)
+
+KINDS = ("linear", "linear_relu", "periodic", "pbld", "piecewise_linear")
+_WIDTHS = {"linear": 16, "linear_relu": 32, "periodic": 24, "pbld": 4, "piecewise_linear": 16}
+
+
+@dataclass(frozen=True)
+class EmbeddingSpec:
+    """How each number becomes a vector.
+
+    Args:
+      kind: "linear", "linear_relu", "periodic", "pbld" or "piecewise_linear".
+      d_embedding: Width of a vector; None takes the package's for the kind.
+      n_frequencies: Of "periodic" and "pbld".
+      frequency_init_scale: Standard deviation of their first frequencies.
+      lite: Whether all features share the linear map of "periodic".
+      activation: Whether ReLU follows; None: after "periodic", not after "piecewise_linear".
+      n_bins: Most bins per feature of "piecewise_linear".
+      bins: "quantile", or "tree" for the thresholds of a decision tree on the column.
+      version: "A" or "B" of "piecewise_linear".
+
+    Raises:
+      UnknownNameError: No kind has the name.
+      ConfigError: A value that the kind does not take.
+
+    >>> EmbeddingSpec("periodic").width
+    24
+    """
+
+    kind: str
+    d_embedding: int | None = None
+    n_frequencies: int = 48
+    frequency_init_scale: float = 0.01
+    lite: bool = False
+    activation: bool | None = None
+    n_bins: int = 48
+    bins: str = "quantile"
+    version: str = "B"
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UnknownNameError.of("num_embeddings", self.kind, KINDS)
+        if self.bins not in ("quantile", "tree"):
+            raise UnknownNameError.of("bins", self.bins, ("quantile", "tree"))
+        if self.lite and self.activation is False:
+            raise ConfigError("num_embeddings 'periodic': lite=True needs the activation.")
+
+    @property
+    def width(self) -> int:
+        """Width of a vector."""
+        return self.d_embedding or _WIDTHS[self.kind]
+
+    @property
+    def prepares(self) -> bool:
+        """Whether it takes bins from the training rows."""
+        return self.kind == "piecewise_linear"
+
+    def build(self, n_features: int, rngs: Any) -> NumericEmbeddings | None:
+        """The module for that many features; None for none."""
+        if n_features == 0:
+            return None
+        if self.kind == "linear":
+            return LinearEmbeddings(n_features, self.width, rngs=rngs)
+        if self.kind == "linear_relu":
+            return LinearReLUEmbeddings(n_features, self.width, rngs=rngs)
+        waves: Any = {"n_frequencies": self.n_frequencies, "frequency_init_scale": self.frequency_init_scale}
+        if self.kind == "periodic":
+            active = self.activation is not False
+            return PeriodicEmbeddings(n_features, self.width, activation=active, lite=self.lite, rngs=rngs, **waves)
+        if self.kind == "pbld":
+            return PBLDEmbeddings(n_features, self.width, activation=bool(self.activation), rngs=rngs, **waves)
+        options: Any = {"activation": bool(self.activation), "version": self.version, "max_bins": self.n_bins}
+        return PiecewiseLinearEmbeddings(None, self.width, n_features=n_features, rngs=rngs, **options)
+
+    def prepare(self, module: Any, x_num: Float[np.ndarray, "row feature"], target: Shaped[np.ndarray, "row"]) -> None:
+        """Finds the bins in the training rows, in place and in NumPy."""
+        if module is None or not self.prepares:
+            return
+        x_num = x_num[:, : module.n_features]
+        # The quantiles serve where a tree finds nothing to split.
+        module.prepare(x_num)
+        if self.bins == "tree":
+            module.set_bins(_tree_edges(x_num, target, self.n_bins))
+
+
+def _tree_edges(x: np.ndarray, target: np.ndarray, n_bins: int) -> list[np.ndarray | None]:
+    """Edges of each column, None for one without a range."""
+    varies = np.ptp(x, axis=0) > 1e-6 * np.maximum(np.abs(x).max(axis=0), 1.0)
+    regression = not np.issubdtype(target.dtype, np.integer)
+    edges = iter(tree_bins(x[:, varies], target, n_bins, regression=regression) if varies.any() else ())
+    return [next(edges) if v else None for v in varies]
+
+
+def n_embedded(spec: TableSpec) -> int:
+    """How many of the first numeric columns hold numbers, behind which there are only columns of 0 and 1."""
+    numbers = [i for i, column in enumerate(spec.numeric) if column.type != "bool"]
+    return numbers[-1] + 1 if numbers else 0

@@ -1,0 +1,106 @@
+"""A network graph as the spec of a learner's network."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+
+from jdl.core.errors import GraphError, ShapeError
+from jdl.core.graph import Graph
+from jdl.data.table import Table, TableSpec
+from jdl.networks.array_spec import Unknowns
+from jdl.networks.ingress import Ingress
+from jdl.networks.layer import Site
+from jdl.networks.network import Built, build_network, ingress_specs
+from jdl.networks.spec import NetworkSpec
+
+
+@dataclass(frozen=True)
+class GraphSpec(NetworkSpec):
+    """Builds the network of a graph that begins with ingress nodes and ends in one output per need of the task.
+
+    Args:
+      graph: Ingress nodes and layers, less the values of dynamic hyperparameters.
+    """
+
+    graph: Graph
+
+    @property
+    def prepares(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether a layer takes bins from the training rows."""
+        return any(_prepares(node.op) for node in self.graph)
+
+    def prepare(self, model: Any, table: Table, target: Any, key: Any) -> None:
+        """Hands the training rows to the layers that take bins from them."""
+        del target, key
+        arrays = {name: np.asarray(read(table)) for name, read in zip(model.inputs, model.readers, strict=True)}
+        for node, sources in model.wiring:
+            if _prepares(self.graph[node]):
+                model.nodes[node].prepare(*(arrays[name] for name, _ in sources))
+
+    def build(self, spec: TableSpec, n_outputs: int, rngs: Any) -> nnx.Module:
+        """The network for rows of these columns.
+
+        Raises:
+          ShapeError: A node does not suit its inputs, or the output does not suit the task.
+        """
+        built = build_for_table(self.graph, spec, Site(rngs, n_outputs=n_outputs))
+        (port,) = self.graph.outputs
+        out = built.specs[port.node][port.index or 0]
+        if out.ndim != 2 or out.shape[1] != n_outputs:
+            raise ShapeError(
+                f"graph: the task needs an output of shape (batch, {n_outputs}), but node '{port.node}' gives {out}.\n"
+                "Hint: end the network with jdl.nn('head'), whose width follows from the task."
+            )
+        return built.module
+
+    def forward(self, model: Any, table: Table) -> Float[Array, "row output"]:
+        """Outputs for a batch of rows, of which each ingress reads its columns."""
+        return model(*(reader(table) for reader in model.readers))
+
+
+def _prepares(op: Any) -> bool:
+    return getattr(op, "prepares", False)
+
+
+def build_for_table(graph: Graph, spec: TableSpec | None, site: Site) -> Built:
+    """The network of a graph for the columns of a table, or before there is one.
+
+    Raises:
+      GraphError: It has no ingress.
+      ShapeError: A node does not suit its inputs.
+    """
+    check_network(graph)
+    inputs, readers = ingress_specs(graph, spec, Unknowns())
+    return build_network(graph, inputs, site, readers)
+
+
+def check_network(graph: Graph) -> None:
+    """Refuses a graph that cannot be a network with data from a table.
+
+    Raises:
+      GraphError: No ingress, a layer that nothing feeds, or not one output.
+    """
+    if not any(isinstance(node.op, Ingress) for node in graph):
+        raise GraphError(
+            "graph: there is no ingress, so that no data reaches it.\nHint: begin with jdl.po('ingress_num'), "
+            "jdl.po('ingress_categ') or jdl.po('ingress_tensor')."
+        )
+    for node in graph:
+        behind = [port.node for port in graph.sources(node.id)]
+        if _prepares(node.op) and not all(isinstance(graph[name], Ingress) for name in behind):
+            raise GraphError(
+                f"graph: node '{node.id}' finds its bins in columns, but it gets what node '{behind[0]}' computes.\n"
+                "Hint: put it right behind the ingress, or give it bins."
+            )
+    unfed = [port.node for port in graph.inputs if not isinstance(graph[port.node], Ingress)]
+    if unfed:
+        raise GraphError(f"graph: nothing feeds node '{unfed[0]}'.\nHint: put an ingress before it.")
+    if len(graph.outputs) != 1:
+        ends = ", ".join(f"'{port.node}'" for port in graph.outputs)
+        raise GraphError(
+            f"graph: a learner's network has one output, but this one ends in {ends}.\n"
+            "Hint: a merge, such as jdl.nn('merge_cat'), makes one of several."
+        )

@@ -1,0 +1,3 @@
+"""Layers of network graphs, by kind; `catalogue` holds their names."""
+
+from jdl.networks.layers.catalogue import LAYERS as LAYERS

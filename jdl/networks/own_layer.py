@@ -1,0 +1,139 @@
+"""Layers from a function or an nnx.Module class of one's own: hyperparameters are taken from the signature."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from flax import nnx
+
+from jdl.core.errors import ConfigError, ConfigTypeError
+from jdl.core.fields import REQUIRED, Field, Kind
+from jdl.networks.array_spec import ArraySpec
+from jdl.networks.foreign import adopted
+from jdl.networks.layer import Apply, Layer, LayerKind, Site
+
+# Arguments of a module's constructor that jdl gives.
+SUPPLIED: dict[str, Callable[[Site, tuple[ArraySpec, ...]], Any]] = {
+    "in_features": lambda site, inputs: inputs[0].size(-1),
+    "in_shape": lambda site, inputs: inputs[0].shape,
+    "in_specs": lambda site, inputs: inputs,
+    "n_outputs": lambda site, inputs: site.n_outputs,
+    "rngs": lambda site, inputs: site.rngs,
+}
+_RESERVED = ("id",)
+_KINDS: dict[type, Kind] = {bool: "bool", int: "int", float: "float", str: "str"}
+
+
+def layer(target: Any) -> LayerKind:
+    """Makes a layer of a function or of an nnx.Module class; use it as a decorator or call it.
+
+    Of a function `f(x, limit=2.0)` the arguments without default are inputs, the others are hyperparameters; those
+    behind a `*` always are. Of a class, the constructor's arguments are hyperparameters, except those that jdl gives:
+    `in_features` (size of the last axis), `in_shape`, `in_specs`, `n_outputs` (of the task), and `rngs`.
+
+    >>> import jax.numpy as jnp
+    >>> @layer
+    ... def winsorize(x, limit=2.0):
+    ...     '''Values beyond a limit become the limit.'''
+    ...     return jnp.clip(x, -limit, limit)
+    >>> winsorize(limit=3.0)
+    <layer 'winsorize'> limit=3.0
+
+    Raises:
+      ConfigTypeError: Neither a function nor an nnx.Module class.
+      ConfigError: A hyperparameter with a name that is taken.
+    """
+    if isinstance(target, type):
+        if issubclass(target, nnx.Module):
+            return _kind_of_module(target)
+    elif callable(target) and not isinstance(target, nnx.Module):
+        return _kind_of_function(target)
+    raise ConfigTypeError(
+        f"layer: expected a function or an nnx.Module class, got {target!r}.\n"
+        "Hint: hand in the class, not an object of it: each run of a population builds its own."
+    )
+
+
+def fn(function: Callable[..., Any], *, id: str | None = None, **hyperparameters: Any) -> Layer:
+    """Any function of arrays as a layer; arguments with defaults are hyperparameters."""
+    if isinstance(function, type) or not callable(function):
+        raise ConfigTypeError(f"layer 'fn': expected a function, got {function!r}.\nHint: jdl.nn('module', Class).")
+    return layer(function)(id=id, **hyperparameters)
+
+
+def module(target: Any, *, id: str | None = None, **hyperparameters: Any) -> Layer:
+    """Any nnx.Module class as a layer; what its constructor takes are hyperparameters."""
+    return layer(target)(id=id, **hyperparameters)
+
+
+@lru_cache(maxsize=256)
+def _kind_of_function(function: Callable[..., Any]) -> LayerKind:
+    parameters = parameters_of(function)
+    inputs, fields = _split(parameters, function)
+
+    def build(site: Site, *inputs: ArraySpec, **values: Any) -> nnx.Module:
+        del site, inputs
+        return Apply(function, kwargs=values)
+
+    name = getattr(function, "__name__", "fn")
+    return LayerKind(name if name.isidentifier() else "fn", build, fields, inputs, 1, inspect.getdoc(function) or "")
+
+
+@lru_cache(maxsize=256)
+def _kind_of_module(target: type) -> LayerKind:
+    given = parameters_of(target)
+    own = {name: p for name, p in given.items() if name not in SUPPLIED}
+    fields = {name: field_of(target.__name__, name, p) for name, p in own.items()}
+    supplied = [name for name in given if name in SUPPLIED]
+    call = dict(list(parameters_of(target.__call__).items())[1:])
+    inputs, _ = _split(call, target)
+
+    def build(site: Site, *inputs: ArraySpec, **values: Any) -> nnx.Module:
+        module = target(**values, **{name: SUPPLIED[name](site, inputs) for name in supplied})
+        return adopted(module, f"layer '{target.__name__}'")
+
+    return LayerKind(target.__name__, build, fields, inputs, 1, inspect.getdoc(target) or "")
+
+
+def parameters_of(target: Any) -> dict[str, inspect.Parameter]:
+    """The arguments that a function, or a class's constructor, takes.
+
+    Raises:
+      ConfigTypeError: They cannot be found out.
+    """
+    try:
+        if isinstance(target, type):  # the class itself shows those of its metaclass
+            return dict(list(inspect.signature(target.__init__).parameters.items())[1:])
+        return dict(inspect.signature(target).parameters)
+    except (TypeError, ValueError) as error:
+        raise ConfigTypeError(
+            f"layer: the signature of {target!r} cannot be read.\nHint: wrap it in a function with named arguments."
+        ) from error
+
+
+def _split(parameters: Mapping[str, inspect.Parameter], owner: Any) -> tuple[int | None, dict[str, Field]]:
+    """How many inputs there are (None: any number), and a field for each other argument."""
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    inputs = [n for n, p in parameters.items() if p.kind in positional and p.default is inspect.Parameter.empty]
+    anything = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters.values())
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    others = {n: p for n, p in parameters.items() if n not in inputs and p.kind not in variable}
+    name = getattr(owner, "__name__", "fn")
+    if not inputs and not anything:
+        raise ConfigError(f"layer '{name}': needs at least one argument without default, which is its input.")
+    return None if anything else len(inputs), {n: field_of(name, n, p) for n, p in others.items()}
+
+
+def field_of(owner: str, name: str, parameter: inspect.Parameter) -> Field:
+    """The hyperparameter that an argument of a function or constructor stands for."""
+    if name in _RESERVED:
+        raise ConfigError(f"layer '{owner}': an argument called '{name}' is taken.\nHint: give it another name.")
+    empty = inspect.Parameter.empty
+    default = REQUIRED if parameter.default is empty else parameter.default
+    kind = _KINDS.get(parameter.annotation)
+    if kind is None and default is not REQUIRED:
+        kind = _KINDS.get(type(default))
+    if kind is None or not (default is REQUIRED or type(default) in _KINDS):
+        kind = "any"
+    return Field(kind, default)

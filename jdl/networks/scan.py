@@ -1,0 +1,97 @@
+"""Equal modules one after the other: compiled once, run in a scan.
+
+A scan is not free: on CPU the 12 blocks of an FT-Transformer run 1.3 times as long in one, those of TabM 2.2 times, and
+take as long to compile; with 24 blocks compiling takes 3.9 s instead of 6.4 s, and 3 blocks take 1.9 s either way.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.core import Tracer
+
+from jdl.networks.context import batch_context, current_batch
+from jdl.networks.dropout import mix
+
+SCANNED = 4  # copies from which on a scan is worth its bookkeeping
+
+
+class Series(nnx.Module):
+    """Modules one after the other."""
+
+    def __init__(self, modules: list[nnx.Module]):
+        self.modules_ = nnx.List(modules)
+
+    def __call__(self, x: Any) -> Any:
+        """What the last one gives."""
+        for i, module in enumerate(self.modules_):
+            with _copy_context(i):
+                x = module(x)  # pyright: ignore[reportCallIssue]
+        return x
+
+
+class Stacked(nnx.Module):
+    """Equal modules one after the other, their arrays stacked along a first axis, run by `lax.scan`."""
+
+    def __init__(self, modules: list[nnx.Module]):
+        self.n = len(modules)
+        inner = modules[0]
+        graph, *_ = nnx.split(inner)
+        states = [nnx.split(module)[1] for module in modules]
+        stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *states)
+        self.inner = nnx.merge(graph, stacked)
+
+    def __call__(self, x: Any) -> Any:
+        """What the last one gives."""
+        graph, *own = nnx.split(self.inner, nnx.Param, ...)
+        x, rest = _scanned(graph, own, self.n, x)
+        nnx.update(self.inner, rest)
+        return x
+
+
+MANY = 16  # modules that hold arrays of their own from which on a scan compiles sooner
+
+
+def in_turn(modules: Sequence[nnx.Module], x: Any) -> Any:
+    """What the last of equal modules gives; while traced, `MANY` of them are compiled as one, in a scan.
+
+    Args:
+      modules: Equal but for their arrays, and for the numbers of their layers of noise.
+      x: What each takes and gives.
+    """
+    if len(modules) < MANY or not isinstance(x, Tracer):
+        for module in modules:
+            x = module(x)  # pyright: ignore[reportCallIssue]
+        return x
+    graph = nnx.split(modules[0], nnx.Param, ...)[0]
+    own = [nnx.split(module, nnx.Param, ...)[1:] for module in modules]
+    x, rest = _scanned(graph, jax.tree.map(lambda *leaves: jnp.stack(leaves), *own), len(modules), x)
+    for i, module in enumerate(modules):
+        nnx.update(module, jax.tree.map(lambda leaf, i=i: leaf[i], rest))
+    return x
+
+
+def _scanned(graph: Any, own: Any, n: int, x: Any) -> tuple[Any, Any]:
+    """What the last of n copies gives, and their variables that are no parameters."""
+
+    def body(x: Any, own: Any) -> Any:
+        i, params, rest = own
+        module: Any = nnx.merge(graph, params, rest, copy=True)
+        with _copy_context(i):
+            y = module(x)
+        return y, nnx.split(module, nnx.Param, ...)[2]
+
+    return jax.lax.scan(body, x, (jnp.arange(n), *own))
+
+
+def _copy_context(i: Any) -> Any:
+    """What the layers of copy i see: noise that is not that of the other copies."""
+    batch = current_batch()
+    if batch.seed is None:
+        return batch_context(batch)
+    seed = mix(batch.seed ^ mix(jnp.asarray(i, jnp.uint32) + jnp.uint32(0x3C6EF372)))
+    return batch_context(replace(batch, seed=seed))
