@@ -1,0 +1,30 @@
+"""Training as pure functions: make a `Program`, `draw` a member, then `init`, `step`, `fit`, `predict`.
+
+A JAX user can `jit`, `vmap`, `grad` and shard these by hand; learners and resampling are built from nothing else.
+"""
+
+from jdl.networks.spec import MLPSpec as MLPSpec
+from jdl.networks.spec import NetworkSpec as NetworkSpec
+from jdl.train.callback import Event as Event
+from jdl.train.fit import fit as fit
+from jdl.train.fit import predict as predict
+from jdl.train.loss import CrossEntropy as CrossEntropy
+from jdl.train.loss import MeanSquaredError as MeanSquaredError
+from jdl.train.loss import probabilities as probabilities
+from jdl.train.member import Member as Member
+from jdl.train.member import MemberRows as MemberRows
+from jdl.train.member import draw as draw
+from jdl.train.optimizer import adam as adam
+from jdl.train.optimizer import adamw as adamw
+from jdl.train.optimizer import sgd as sgd
+from jdl.train.program import Program as Program
+from jdl.train.program import numeric_spec as numeric_spec
+from jdl.train.program import numeric_table as numeric_table
+from jdl.train.program import program as program
+from jdl.train.progress import Progress as Progress
+from jdl.train.state import RunState as RunState
+from jdl.train.state import Status as Status
+from jdl.train.state import TrainState as TrainState
+from jdl.train.state import init as init
+from jdl.train.step import Batch as Batch
+from jdl.train.step import step as step

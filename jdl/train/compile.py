@@ -1,0 +1,134 @@
+"""Compiled functions of programs, kept so that equal work compiles once, with the time that compiling took."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from jdl.core.errors import ConfigError
+from jdl.train.loop import run_chunk
+from jdl.train.program import Program
+
+MEMBER_AXIS = "member"
+MOST_EXECUTABLES = 128
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How members lie on devices and how they are run there."""
+
+    strategy: str
+    devices: tuple[Any, ...]
+
+    @property
+    def mesh(self) -> Mesh:
+        """The devices as one axis of members."""
+        return jax.make_mesh((len(self.devices),), (MEMBER_AXIS,), axis_types=(AxisType.Auto,), devices=self.devices)
+
+    def shared(self) -> Any:
+        """Where data goes that all members use."""
+        return self.devices[0] if self.strategy == "loop" else NamedSharding(self.mesh, P())
+
+    def split(self) -> Any:
+        """Where arrays with a leading member axis go."""
+        return self.devices[0] if self.strategy == "loop" else NamedSharding(self.mesh, P(MEMBER_AXIS))
+
+    def lift(self, one: Callable[..., Any], n_common: int = 0, donate: tuple[int, ...] = ()) -> Callable[..., Any]:
+        """The jitted function over all members of `one(table, member's own ..., common ...)`.
+
+        Args:
+          one: Takes the shared table, then what is the member's own, then `n_common` scalars that all share.
+          n_common: How many of the last arguments all members share.
+          donate: Positions of arguments whose memory the result may take.
+        """
+        if self.strategy == "loop":
+            return jax.jit(one, donate_argnums=donate)
+
+        def many(table: Any, *args: Any) -> Any:
+            own, common = args[: len(args) - n_common], args[len(args) - n_common :]
+            call = partial(_call_with_own, one, table, common)
+            return jax.vmap(call)(own) if self.strategy == "vmap" else jax.lax.map(call, own)
+
+        def sharded(table: Any, *args: Any) -> Any:
+            n_own = len(args) - n_common
+            function = jax.shard_map(
+                many,
+                mesh=self.mesh,
+                in_specs=(P(), *[P(MEMBER_AXIS)] * n_own, *[P()] * n_common),
+                out_specs=P(MEMBER_AXIS),
+                check_vma=False,
+            )
+            return function(table, *args)
+
+        # Said, for on one device JAX would call it unsplit, and a chunk's result is the next one's argument.
+        return jax.jit(sharded, donate_argnums=donate, out_shardings=self.split())
+
+
+def _call_with_own(one: Callable[..., Any], table: Any, common: tuple[Any, ...], own: tuple[Any, ...]) -> Any:
+    return one(table, *own, *common)
+
+
+@lru_cache(maxsize=128)
+def chunk_function(program: Program, layout: Layout, capacity: int, donate: bool = True) -> Callable[..., Any]:
+    """The jitted `run_chunk` of a program over a layout's members: (table, members, runs, fresh, n_epochs).
+
+    With `donate` the result takes the memory of the runs; callbacks on the host may keep those.
+    """
+    one = partial(run_chunk, program, capacity=capacity, lockstep=layout.strategy == "vmap")
+    return layout.lift(one, n_common=2, donate=(2,) if donate else ())
+
+
+class Executables:
+    """Executables by function and argument shapes, the latest used ones, with the seconds that compiling took."""
+
+    def __init__(self) -> None:
+        self._table: OrderedDict[Any, Any] = OrderedDict()
+
+    def call(self, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, float]:
+        """What a jitted function gives, and the seconds spent on compiling it now.
+
+        NaN is what a history holds where nothing was measured, so JAX is not asked to look for it; losses, weights and
+        outputs that are not finite are found and named by jdl.
+
+        Raises:
+          ConfigError: JAX was told not to compile.
+        """
+        executable, seconds = self.get(function, args)
+        with jax.debug_nans(False), jax.debug_infs(False):
+            return executable(*args), seconds
+
+    def get(self, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, float]:
+        """The executable of a jitted function for such arguments, and the seconds spent on compiling it now.
+
+        Raises:
+          ConfigError: JAX was told not to compile.
+        """
+        if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
+            raise ConfigError(
+                "training is one compiled program, but JAX is told not to compile (JAX_DISABLE_JIT).\n"
+                "Hint: unset it; to look at single steps use jdl.train.step, which runs without compiling too."
+            )
+        leaves, tree = jax.tree.flatten(args)
+        key = (function, tree, tuple((leaf.shape, leaf.dtype, _sharding(leaf)) for leaf in leaves))
+        if key in self._table:
+            self._table.move_to_end(key)
+            return self._table[key], 0.0
+        start = time.perf_counter()
+        executable = function.lower(*args).compile()  # pyright: ignore[reportFunctionMemberAccess]
+        self._table[key] = executable
+        if len(self._table) > MOST_EXECUTABLES:
+            self._table.popitem(last=False)
+        return executable, time.perf_counter() - start
+
+
+def _sharding(leaf: Any) -> Any:
+    return getattr(leaf, "sharding", None)
+
+
+EXECUTABLES = Executables()

@@ -1,0 +1,354 @@
+"""A population of runs that share one program: placed, trained in chunks, and taken apart again."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jdl.core.random import RandomKey
+from jdl.data.table import Table
+from jdl.train.callback import HostCallback, chunking
+from jdl.train.compile import EXECUTABLES, Layout, chunk_function
+from jdl.train.host_loop import RunContext, call_host, run_epoch_by_steps
+from jdl.train.loop import history_columns
+from jdl.train.member import Member, MemberRows, blank_member, draw_orders
+from jdl.train.plan import Plan
+from jdl.train.program import Program
+from jdl.train.progress import Report
+from jdl.train.state import RunState, Status, begin, end
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What one run of a population needs: how its member is made, and from where its orders are drawn.
+
+    Args:
+      make: Draws the member, without orders.
+      key: Key of the run.
+      rows: Its rows.
+      epochs: Epochs to train.
+    """
+
+    make: Callable[[], Member]
+    key: RandomKey
+    rows: MemberRows
+    epochs: int
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What came of one run, as NumPy arrays.
+
+    Args:
+      params: Parameters that predict.
+      rest: Other variables of the network that predict.
+      stage_states: States of the stages.
+      target_scale: Mean and standard deviation that the target was standardised with.
+      history: A row per epoch, columns as `history_columns`.
+      outputs: Outputs for the test rows, without padding.
+      status: How it ended.
+      epochs: Epochs done.
+      best_epoch: Epoch of the best score; 0 without validation.
+      hyper: Dynamic hyperparameters at the end.
+      run_seconds: Its share of the time that the program ran, with the host callbacks between its pieces.
+      compile_seconds: Its share of the time that compiling took.
+    """
+
+    params: Any
+    rest: Any
+    stage_states: Any
+    target_scale: tuple[float, float]
+    history: np.ndarray
+    outputs: np.ndarray
+    status: Status
+    epochs: int
+    best_epoch: int
+    hyper: dict[str, Any]
+    run_seconds: float
+    compile_seconds: float
+
+
+def run_population(
+    program: Program,
+    table: Table,
+    requests: Sequence[RunRequest],
+    plan: Plan,
+    capacity: int,
+    *,
+    callbacks: Sequence[HostCallback] = (),
+    report: Report = lambda done, of: None,
+) -> list[RunOutcome]:
+    """Trains all runs by the plan.
+
+    Args:
+      program: Shared by all.
+      table: All rows, raw, in NumPy; placed once.
+      requests: One per run.
+      plan: Strategy, devices, members in flight.
+      capacity: Epochs of the longest chunk.
+      callbacks: Host callbacks; they are called for each group of members in flight.
+      report: Called after each chunk with epochs done and epochs in all, over all members.
+    """
+    layout = Layout(plan.strategy, plan.devices)
+    # CPU devices share the host's memory instead of holding a copy each: the table is never written to.
+    placed = jax.device_put(table, layout.shared(), may_alias=True)
+    hosted = any(callback.forces_chunks for callback in callbacks)
+    if hosted and chunking(callbacks) != "run":
+        capacity = 1  # of all orders that are drawn and shipped, a chunk uses one epoch's
+    outcomes: list[RunOutcome] = []
+    for start in range(0, len(requests), plan.group):
+        group = _Group(program, placed, requests, start, plan, layout, capacity, hosted)
+        group.train(callbacks, report)
+        outcomes += group.outcomes()
+    return outcomes
+
+
+class _Group:
+    """The members of a population that are in flight together."""
+
+    def __init__(
+        self,
+        program: Program,
+        table: Any,
+        population: Sequence[RunRequest],
+        first: int,
+        plan: Plan,
+        layout: Layout,
+        capacity: int,
+        hosted: bool,
+    ):
+        requests = population[first : first + plan.group]
+        self.program, self.table, self.requests, self.plan = program, table, requests, plan
+        self.layout, self.capacity, self.hosted = layout, capacity, hosted
+        self.longest = max(r.epochs for r in requests)
+        self.members = [r.make() for r in requests]
+        self.stacked = self._place(replace(_stacked(self.members, plan), orders=self._orders(0)))
+        self.runs: Any = None
+        self.outputs: Any = None
+        self.histories: list[np.ndarray] = []
+        self.compile_seconds = self.run_seconds = 0.0
+        self.before = sum(r.epochs for r in population[:first])
+        self.ctx = RunContext(
+            program=program,
+            total_epochs=self.longest,
+            iterations=tuple(range(first, first + len(requests))),
+            total=sum(r.epochs for r in population),
+            last=first + plan.group >= len(population),
+            done=self.before,
+        )
+
+    def train(self, callbacks: Sequence[HostCallback], report: Report) -> None:
+        """All epochs, in the longest chunks that the host callbacks allow."""
+        try:
+            if self.hosted:
+                self._train_with_host(callbacks, report)
+            else:
+                self._train_in_one(callbacks, report)
+        finally:
+            call_host(callbacks, "on_exit", self.ctx)
+
+    def _train_in_one(self, callbacks: Sequence[HostCallback], report: Report) -> None:
+        """One compiled function begins, trains and predicts."""
+        self.runs = self._place(_blank_runs(self.program, self.members[0], self.plan))
+        call_host(callbacks, "on_begin", self.ctx)
+        done = 0
+        while True:
+            n_epochs = min(self.capacity, self.longest - done)
+            self._run_chunk(fresh=done == 0, n_epochs=n_epochs)
+            done += n_epochs
+            self.ctx.epoch, self.ctx.runs = done, self.runs
+            self._progressed(report)
+            call_host(callbacks, "on_epoch_end", self.ctx)
+            if done >= self.longest or not self._running():
+                break
+            self._next_orders(done)
+        call_host(callbacks, "on_end", self.ctx)
+
+    def _train_with_host(self, callbacks: Sequence[HostCallback], report: Report) -> None:
+        """Chunks of an epoch or of a step, with the host between them; all that is not compiling counts as running."""
+        start = time.perf_counter()
+        ctx, by = self.ctx, chunking(callbacks)
+        self.runs = ctx.runs = self._call(_begin_function(self.program, self.layout), self.table, self.stacked)
+        call_host(callbacks, "on_begin", ctx)
+        self.runs = ctx.runs
+        while ctx.epoch < self.longest and self._running() and not ctx.stopped:
+            self._host_chunk(callbacks, ctx, by)
+            self._progressed(report)
+            call_host(callbacks, "on_epoch_end", ctx)
+            self.runs = ctx.runs
+        call_host(callbacks, "on_end", ctx)
+        self.runs = ctx.runs
+        if ctx.stopped:
+            self.runs = self._call(_stop_function(self.program, self.layout), self.table, self.runs)
+        self._next_orders(ctx.epoch)
+        self._run_chunk(fresh=False, n_epochs=0)
+        self.run_seconds = time.perf_counter() - start - self.compile_seconds
+
+    def _progressed(self, report: Report) -> None:
+        epochs = np.atleast_1d(np.asarray(self.runs.epoch))[: len(self.requests)]
+        self.ctx.done = self.before + int(epochs.sum())
+        report(self.ctx.done, self.ctx.total)
+
+    def _host_chunk(self, callbacks: Sequence[HostCallback], ctx: RunContext, by: str) -> None:
+        done = ctx.epoch
+        n_epochs = min(self.capacity, self.longest - done) if by == "run" else 1
+        self._next_orders(done)
+        ctx.epoch = done + n_epochs
+        call_host(callbacks, "on_epoch_begin", ctx)
+        self.runs = ctx.runs
+        if by == "step":
+            order = np.asarray(self.stacked.orders)[:, 0]
+            self.runs, row = run_epoch_by_steps(
+                self.program, self.layout, self.table, self.stacked, self.runs, order, callbacks, ctx, self._call
+            )
+            block = np.stack([row[name] for name in history_columns(self.program)], axis=-1)[:, None]
+            self.histories.append(block)
+        else:
+            self._run_chunk(fresh=False, n_epochs=n_epochs)
+            self.histories[-1] = self.histories[-1][:, :n_epochs]
+        ctx.runs = self.runs
+        columns = history_columns(self.program)
+        last = self.histories[-1][: len(self.requests), -1]
+        ctx.scores = dict(zip(columns, np.moveaxis(last, -1, 0), strict=True))
+        if ctx.evaluated:
+            call_host(callbacks, "on_valid_end", ctx)
+
+    def _run_chunk(self, *, fresh: bool, n_epochs: int) -> None:
+        function = chunk_function(self.program, self.layout, self.capacity, donate=not self.hosted)
+        args = (self.table, self.stacked, self.runs, np.bool_(fresh), np.int32(n_epochs))
+        start = time.perf_counter()
+        (self.runs, history, self.outputs), seconds = EXECUTABLES.call(function, args)
+        self.histories.append(np.asarray(history))
+        self.compile_seconds += seconds
+        self.run_seconds += time.perf_counter() - start - seconds
+
+    def _call(self, function: Callable[..., Any], *args: Any) -> Any:
+        result, seconds = EXECUTABLES.call(function, args)
+        self.compile_seconds += seconds
+        return result
+
+    def _running(self) -> bool:
+        return bool((np.atleast_1d(np.asarray(self.runs.status))[: len(self.requests)] == Status.RUNNING).any())
+
+    def _place(self, tree: Any) -> Any:
+        return jax.device_put(tree, self.layout.split())
+
+    def _orders(self, done: int) -> np.ndarray:
+        return _orders(self.program, self.requests, self.plan, done, self.capacity)
+
+    def _next_orders(self, done: int) -> None:
+        if self.program.shuffle:
+            self.stacked = replace(self.stacked, orders=self._place(self._orders(done)))
+
+    def outcomes(self) -> list[RunOutcome]:
+        """What came of each run."""
+        runs = jax.tree.map(np.asarray, self.runs)
+        if self.plan.strategy == "loop":
+            runs, outputs = jax.tree.map(lambda leaf: leaf[None], (runs, np.asarray(self.outputs)))
+            history = np.concatenate(self.histories)[None]
+        else:
+            outputs, history = np.asarray(self.outputs), np.concatenate(self.histories, axis=1)
+        return [
+            _outcome(
+                self.program,
+                request,
+                member,
+                jax.tree.map(lambda leaf, i=i: leaf[i], runs),
+                history[i],
+                outputs[i],
+                self.run_seconds / len(self.requests),
+                self.compile_seconds / len(self.requests),
+            )
+            for i, (request, member) in enumerate(zip(self.requests, self.members, strict=True))
+        ]
+
+
+@lru_cache(maxsize=32)
+def _begin_function(program: Program, layout: Layout) -> Callable[..., Any]:
+    """The jitted beginning of all runs: (table, members)."""
+
+    def begin_one(table: Any, member: Member) -> RunState:
+        del table
+        return begin(program, member)
+
+    return layout.lift(begin_one)
+
+
+@lru_cache(maxsize=32)
+def _stop_function(program: Program, layout: Layout) -> Callable[..., Any]:
+    """The jitted end of all runs that have not ended yet: (table, runs)."""
+
+    def stop_one(table: Any, run: RunState) -> RunState:
+        del table
+        stopped = replace(run, status=jnp.asarray(int(Status.STOPPED_EARLY), jnp.int32))
+        return jax.lax.cond(run.status == int(Status.RUNNING), lambda: end(program, stopped), lambda: run)
+
+    return layout.lift(stop_one)
+
+
+def _stacked(members: list[Member], plan: Plan) -> Member:
+    """Members along a leading axis, filled up with copies of the first that train no epoch."""
+    if plan.strategy == "loop":
+        return members[0]
+    idle = replace(members[0], max_epochs=np.asarray(0, np.int32))
+    members = [*members, *[idle] * (plan.group - len(members))]
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *members)
+
+
+def _orders(program: Program, requests: Sequence[RunRequest], plan: Plan, done: int, capacity: int) -> np.ndarray:
+    """Orders of the next `capacity` epochs of each member, in one array of the chunk's shape."""
+    size = draw_orders(program, requests[0].key, requests[0].rows, range(0)).shape[1]
+    orders = np.zeros((plan.group, capacity if program.shuffle else 1, size), np.int32)
+    for i, request in enumerate(requests):
+        epochs = range(done, min(done + capacity, request.epochs))
+        drawn = draw_orders(program, request.key, request.rows, epochs)
+        orders[i, : len(drawn)] = drawn
+    return orders[0] if plan.strategy == "loop" else orders
+
+
+def _blank_runs(program: Program, member: Member, plan: Plan) -> Any:
+    """Zeros in the shape of the runs' states, which the first chunk does not read."""
+    shapes = _run_shapes(program, tuple((name, value.shape) for name, value in member.hyper.items()))
+    lead = () if plan.strategy == "loop" else (plan.group,)
+    return jax.tree.map(lambda s: np.zeros(lead + s.shape, s.dtype), shapes)
+
+
+@lru_cache(maxsize=128)
+def _run_shapes(program: Program, hyper: tuple[tuple[str, tuple[int, ...]], ...]) -> RunState:
+    """Shapes of a run's state: they follow from the program and the shapes of its dynamic hyperparameters."""
+    member = blank_member(program, {name: np.zeros(shape, np.float32) for name, shape in hyper})
+    return jax.eval_shape(lambda m: begin(program, m), member)
+
+
+def _outcome(
+    program: Program,
+    request: RunRequest,
+    member: Member,
+    run: RunState,
+    history: np.ndarray,
+    outputs: np.ndarray,
+    run_seconds: float,
+    compile_seconds: float,
+) -> RunOutcome:
+    params, rest = run.train.params, run.train.rest
+    if program.keep_best and int(run.best_epoch) > 0:
+        params, rest = run.best
+    return RunOutcome(
+        params=params,
+        rest=rest,
+        stage_states=member.stage_states,
+        target_scale=(float(member.target_scale[0]), float(member.target_scale[1])),
+        history=history[: int(run.epoch)],
+        outputs=outputs[: len(request.rows.test)],
+        status=Status(int(run.status)),
+        epochs=int(run.epoch),
+        best_epoch=int(run.best_epoch),
+        hyper=run.train.hyper,
+        run_seconds=run_seconds,
+        compile_seconds=compile_seconds,
+    )

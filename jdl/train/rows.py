@@ -1,0 +1,90 @@
+"""How rows reach the network: gathered by position from data that lies on the device once."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jdl.data.table import Table
+from jdl.train.member import Member
+from jdl.train.program import Program
+from jdl.train.step import Batch
+
+
+@dataclass(frozen=True)
+class RowSource:
+    """The rows of a member: transformed once, or transformed whenever they are gathered.
+
+    Args:
+      program: Its stages apply where `states` are given.
+      table: Raw rows, or rows as the network sees them.
+      states: The member's stage states; None if the table is transformed already.
+    """
+
+    program: Program
+    table: Table
+    states: Any
+
+    @classmethod
+    def of(cls, program: Program, table: Table, member: Member) -> "RowSource":
+        """The rows of a table for one member."""
+        if program.materialises:
+            return cls(program, program.transform(member.stage_states, table, train=False), None)
+        return cls(program, table, member.stage_states if program.stages else None)
+
+    def take(self, rows: Int[Array, "row"], *, train: bool) -> Table:
+        """The rows at these positions, as the network sees them."""
+        return self._transformed(self.table.take(rows), train)
+
+    def slice(self, start: Int[Array, ""], size: int, *, train: bool) -> Table:
+        """`size` rows in a row, as the network sees them."""
+        piece = jax.tree.map(lambda block: jax.lax.dynamic_slice_in_dim(block, start, size), self.table)
+        return self._transformed(piece, train)
+
+    def ordered(self, rows: Int[Array, "row"]) -> "RowSource":
+        """The same rows in this order, so that batches are slices."""
+        return RowSource(self.program, self.table.take(rows), self.states)
+
+    def _transformed(self, table: Table, train: bool) -> Table:
+        if self.states is None:
+            return table
+        return self.program.transform(self.states, table, train=train)
+
+
+def batch_at(
+    program: Program, source: RowSource, member: Member, order: Int[Array, "position"], step: Int[Array, ""]
+) -> Batch:
+    """The batch of one step of an epoch. A row's weight follows from its position: it is not shipped."""
+    start = step * program.batch_size
+    rows = jax.lax.dynamic_slice_in_dim(order, start, program.batch_size)
+    if program.shuffle:
+        x = source.take(rows, train=True)
+    else:
+        x = source.slice(start, program.batch_size, train=True)
+    weights = position_weights(start, program.batch_size, member.n_train)
+    return Batch(x=x, target=jnp.asarray(member.target)[rows], weights=weights)
+
+
+def position_weights(start: Any, size: int, n_real: Any) -> Float[Array, "size"]:
+    """1 for the positions from `start` on that lie before `n_real`, else 0."""
+    return (start + jnp.arange(size) < n_real).astype(jnp.float32)
+
+
+def outputs_at(
+    program: Program, source: RowSource, weights: tuple[Any, Any], rows: Int[Array, "row"], hyper: Any
+) -> Float[Array, "row output"]:
+    """Outputs of the network, in evaluation mode, for the rows at these positions."""
+    params, rest = weights
+    size = program.batch_size_predict
+
+    def predict_batch(rows: Array) -> Array:
+        x = source.take(rows, train=False)
+        return program.forward(params, rest, x, train=False, hyper=hyper)[0]
+
+    n_rows = rows.shape[0]
+    if n_rows <= size:
+        return predict_batch(rows)
+    assert n_rows % size == 0, "rows must be padded to whole prediction batches"
+    return jax.lax.map(predict_batch, rows.reshape(-1, size)).reshape(n_rows, -1)
