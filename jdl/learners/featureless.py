@@ -1,0 +1,53 @@
+"""Learners that ignore the features: what every other learner must beat."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from jdl.core.fields import Field
+from jdl.core.random import RandomKey
+from jdl.data.table import Table, TableSpec
+from jdl.learners.host import HostLearner
+from jdl.learners.target import Target
+from jdl.learners.task_type import ForClassif, ForRegr
+
+
+class ClassifFeatureless(ForClassif, HostLearner):
+    """Predicts the class frequencies of the training rows for every row.
+
+    >>> ClassifFeatureless().predict_types
+    ('response', 'prob')
+    """
+
+    name: ClassVar[str] = "classif.featureless"
+
+    def fit(self, spec: TableSpec, table: Table, target: Target, key: RandomKey) -> Any:
+        """The class frequencies."""
+        del spec, table, key
+        return np.bincount(target.values, minlength=target.n_classes) / len(target.values)
+
+    def outputs(self, model: Any, spec: TableSpec, table: Table, class_names: tuple[Any, ...]) -> np.ndarray:
+        """The frequencies, once per row."""
+        del spec, class_names
+        return np.tile(model, (table.n_rows, 1))
+
+
+class RegrFeatureless(ForRegr, HostLearner):
+    """Predicts the mean (or, if `robust`, the median) of the training targets for every row.
+
+    >>> RegrFeatureless(robust=True).get("robust")
+    True
+    """
+
+    name: ClassVar[str] = "regr.featureless"
+    fields: ClassVar[dict[str, Field]] = {"robust": Field("bool", False, doc="Median instead of mean.")}
+
+    def fit(self, spec: TableSpec, table: Table, target: Target, key: RandomKey) -> Any:
+        """The mean or median."""
+        del spec, table, key
+        return float(np.median(target.values) if self.values["robust"] else np.mean(target.values))
+
+    def outputs(self, model: Any, spec: TableSpec, table: Table, class_names: tuple[Any, ...]) -> np.ndarray:
+        """The same number for every row."""
+        del spec, class_names
+        return np.full(table.n_rows, model)

@@ -1,0 +1,147 @@
+"""RealMLP as a learner."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from jdl.core.fields import Field
+from jdl.learners.neural import COMMON, VALIDATION_RATIO
+from jdl.learners.tabular import PREPROCESS, TabularLearner, embedding_fields, embedding_of, rate
+from jdl.learners.task_type import ForClassif, ForRegr
+from jdl.measures.catalogue import as_measures
+from jdl.measures.measure import Measure
+from jdl.networks.activation import as_activation
+from jdl.networks.tabular_specs import RealMLPSpec
+from jdl.pipeline.impute import ImputeMean
+from jdl.pipeline.missing_indicator import MissingIndicator
+from jdl.pipeline.stage import Stage
+from jdl.train.callback import InScanCallback
+from jdl.train.loss import CrossEntropy
+from jdl.train.optimizer import Optimizer
+from jdl.train.schedule import Scheduled, coslog4, flat_cos
+
+_LR = {("classif", "td"): 0.04, ("regr", "td"): 0.2, ("classif", "td-s"): 0.04, ("regr", "td-s"): 0.07}
+_MEASURES = {"classif": "classif.ce", "regr": "regr.rmse"}
+
+
+class RealMLPLearner(TabularLearner):
+    """What classification and regression share: the package's defaults, 256 epochs, the weights of the best one.
+
+    The best epoch is chosen by classification error or RMSE, or by the first of `measures_valid`; if that measure is
+    of probabilities, labels are not smoothed. Of equally good epochs the later one is taken.
+    """
+
+    own_stages: ClassVar[tuple[Stage, ...]] = (MissingIndicator(id="own_missind"), ImputeMean(id="own_imputemean"))
+    later_ties: ClassVar[bool] = True
+    fields: ClassVar[dict[str, Field]] = {
+        "variant": Field("str", "td", choices=("td", "td-s"), doc="Tuned defaults, or their simple form."),
+        "hidden_sizes": Field("ints", (256, 256, 256), low=1, doc="Widths of the hidden layers."),
+        "activation": Field("any", None, optional=True, doc="Name or function; None: selu, mish in regression."),
+        "dropout": rate(0.15, "Dropout after each hidden layer at first; it falls to 0 along the schedule."),
+        "max_one_hot_cat_size": Field("int", 9, low=0, doc="Most codes, code 0 included, that are one-hot encoded."),
+        "embedding_size": Field("int", 8, low=1, doc="Width of the embedding of other categories."),
+        "label_smoothing": Field(
+            "float", None, low=0.0, high=0.999, optional=True,
+            doc="None: 0.1, and 0 where the measure is of probabilities.",
+        ),
+        "preprocess": PREPROCESS,
+    } | embedding_fields("pbld", n_frequencies=16, frequency_init_scale=0.1) | COMMON | {
+        "drop_last": Field("bool", True, doc="Whether an incomplete last batch is left out."),
+        "optimizer": Field("any", None, optional=True, doc="An optimizer or its name; None: the package's Adam."),
+    }  # fmt: skip
+
+    def _check(self) -> None:
+        super()._check()
+        if self.values["activation"] is not None:
+            as_activation(self.values["activation"])
+
+    def _split_names(self, given: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        own, other = super()._split_names(given)
+        # The default stays a default, which follows the variant.
+        if own.get("optimizer") == self.default_optimizer({**getattr(self, "values", {}), **own}):
+            own["optimizer"] = None
+        return own, other
+
+    @property
+    def _simple(self) -> bool:
+        return self.values["variant"] == "td-s"
+
+    def default_optimizer(self, values: Mapping[str, Any]) -> Any:
+        """Adam with the package's betas and its decoupled decay."""
+        variant = values.get("variant") or "td"
+        decay = 0.02 if variant == "td" else 0.0
+        lr = _LR[self.task_type, variant]
+        return Optimizer.named("adamw", lr=lr, betas=(0.9, 0.95), weight_decay=decay)
+
+    def default_loss(self) -> Any:
+        """Cross-entropy of one logit per class with smoothed labels; squared error."""
+        if self.task_type == "regr":
+            return "mse"
+        smoothing = self.values["label_smoothing"]
+        if smoothing is None:
+            smoothing = 0.0 if self.measures_valid()[0].predict_type == "prob" else 0.1
+        return CrossEntropy(label_smoothing=smoothing, one_logit=False)
+
+    def measures_valid(self) -> tuple[Measure, ...]:
+        """Those given, or the one by which the package chooses."""
+        return self.values["measures_valid"] or tuple(as_measures([_MEASURES[self.task_type]]))
+
+    def default_batch_size(self, n_rows: int) -> int:
+        """256, or all rows."""
+        del n_rows
+        return 256
+
+    def default_epochs(self, n_rows: int, batch_size: int, validate: Any, patience: int | None) -> tuple[int, Any, int]:
+        """256, without stopping early."""
+        del n_rows, batch_size
+        return 256, VALIDATION_RATIO if validate is None else validate, patience or 0
+
+    def dropouts(self) -> dict[str, float]:
+        """The rate of dropout, where there is any."""
+        return {} if self._simple else super().dropouts()
+
+    def in_scan_callbacks(self) -> tuple[InScanCallback, ...]:
+        """The schedules of learning rate, decay and dropout, and those given."""
+        schedules = [Scheduled("opt.lr", coslog4)]
+        if "weight_decay" in self.optimizer.fields:
+            schedules.append(Scheduled("opt.weight_decay", flat_cos))
+        if self.dropouts():
+            schedules.append(Scheduled("dropout", flat_cos))
+        return (*schedules, *super().in_scan_callbacks())
+
+    def network(self) -> RealMLPSpec:
+        """The network's spec."""
+        values = self.values
+        default = "selu" if self.task_type == "classif" else "mish"
+        options = {
+            "hidden_sizes": values["hidden_sizes"],
+            "activation": values["activation"] or default,
+            "clamp_output": self.task_type == "regr" and not self._simple,
+        }
+        if self._simple:
+            return RealMLPSpec(options=tuple(options.items()), simple=True, dropout=False)
+        options |= {name: values[name] for name in ("max_one_hot_cat_size", "embedding_size")}
+        if values["num_embeddings"] is None:
+            options["num_emb_type"] = "none"
+        return RealMLPSpec(
+            options=tuple(options.items()), dropout=values["dropout"] > 0, embedding=embedding_of(values)
+        )
+
+
+class ClassifRealMLP(ForClassif, RealMLPLearner):
+    """RealMLP: an MLP with tuned defaults, embeddings and schedules (Holzmüller et al., 2024).
+
+    >>> ClassifRealMLP().get("opt.lr")
+    0.04
+    """
+
+    name: ClassVar[str] = "classif.realmlp"
+
+
+class RegrRealMLP(ForRegr, RealMLPLearner):
+    """RealMLP: an MLP with tuned defaults, embeddings and schedules (Holzmüller et al., 2024).
+
+    >>> RegrRealMLP(variant="td-s").get("opt.lr")
+    0.07
+    """
+
+    name: ClassVar[str] = "regr.realmlp"

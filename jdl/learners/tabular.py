@@ -1,0 +1,140 @@
+"""What the learners of networks for tables share: preprocessing inside, numeric embeddings, validated training."""
+
+from typing import Any, ClassVar
+
+from jdl.core.errors import ConfigError
+from jdl.core.fields import Field
+from jdl.data.selectors import type as of_type
+from jdl.data.table import ColumnType
+from jdl.learners.learner import ALL_TYPES
+from jdl.learners.neural import VALIDATION_RATIO, NeuralLearner
+from jdl.networks.embedding_spec import KINDS, EmbeddingSpec
+from jdl.pipeline.encode import Encode
+from jdl.pipeline.impute import ImputeMean
+from jdl.pipeline.missing_indicator import MissingIndicator
+from jdl.pipeline.quantile_normal import QuantileNormal
+from jdl.pipeline.remove_constants import RemoveConstants
+from jdl.pipeline.scale import Scale
+from jdl.pipeline.stage import Stage
+
+_NUMBERS = of_type("int", "float")
+# As in the recipes of TabM and FT-Transformer: gaps become the mean and an indicator, numbers are mapped to a normal
+# distribution (a little noise spreads ties), constant columns become 0.
+QUANTILES: tuple[Stage, ...] = (
+    MissingIndicator(id="own_missind"),
+    ImputeMean(id="own_imputemean"),
+    Scale(columns=_NUMBERS, id="own_scale"),
+    QuantileNormal(columns=_NUMBERS, noise=1e-3, id="own_quantilenormal"),
+    RemoveConstants(id="own_removeconstants"),
+)
+ONE_HOT: tuple[Stage, ...] = (Encode(id="own_encode"),)
+
+PREPROCESS = Field("bool", True, doc="Whether the learner imputes, transforms and encodes by itself, within each fold.")
+
+
+def embedding_fields(kind: str | None, **defaults: Any) -> dict[str, Field]:
+    """Hyperparameters of numeric embeddings, with these defaults."""
+    spec = EmbeddingSpec(kind or "linear")
+    values = {name: defaults.get(name, getattr(spec, name)) for name in vars(spec)}
+    return {
+        "num_embeddings": Field("str", kind, choices=KINDS, optional=True, doc="Embeddings of numeric columns."),
+        "d_embedding": Field("int", values["d_embedding"], low=1, optional=True, doc="Width of an embedding."),
+        "n_frequencies": Field("int", values["n_frequencies"], low=1, doc="Of periodic embeddings and pbld."),
+        "frequency_init_scale": Field(
+            "float", values["frequency_init_scale"], low=0.0, open_low=True, doc="Their first frequencies' deviation."
+        ),
+        "lite": Field("bool", values["lite"], doc="Whether periodic embeddings share one linear map."),
+        "embedding_activation": Field(
+            "bool", values["activation"], optional=True, doc="Whether ReLU follows an embedding; None: as is usual."
+        ),
+        "n_bins": Field("int", values["n_bins"], low=2, doc="Most bins of piecewise-linear embeddings."),
+        "bins": Field("str", values["bins"], choices=("quantile", "tree"), doc="How their bins are found."),
+        "ple_version": Field("str", values["version"], choices=("A", "B"), doc="Version of them."),
+    }
+
+
+def embedding_of(values: dict[str, Any]) -> EmbeddingSpec | None:
+    """The embeddings that these hyperparameters stand for."""
+    if values["num_embeddings"] is None:
+        return None
+    return EmbeddingSpec(
+        values["num_embeddings"],
+        d_embedding=values["d_embedding"],
+        n_frequencies=values["n_frequencies"],
+        frequency_init_scale=values["frequency_init_scale"],
+        lite=values["lite"],
+        activation=values["embedding_activation"],
+        n_bins=values["n_bins"],
+        bins=values["bins"],
+        version=values["ple_version"],
+    )
+
+
+class TabularLearner(NeuralLearner):
+    """A learner that takes any table: mixed columns, missing values, unseen levels, constant columns.
+
+    Where no epochs are given it holds a fifth of the rows back, and stops 16 evaluations after the best one.
+    """
+
+    network_types: ClassVar[tuple[ColumnType, ...]] = ALL_TYPES
+    takes_missing_categories: ClassVar[bool] = True
+    own_stages: ClassVar[tuple[Stage, ...]] = QUANTILES
+    most_epochs: ClassVar[int] = 400
+
+    @property
+    def feature_types(self) -> tuple[ColumnType, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """All types of columns; without preprocessing, those that the network takes."""
+        return ALL_TYPES if self.values["preprocess"] else self.network_types
+
+    @property
+    def takes_missing(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether missing numbers are filled."""
+        return self.values["preprocess"]
+
+    @property
+    def all_stages(self) -> tuple[Stage, ...]:
+        """The stages before it, and its own preprocessing."""
+        return self.stages + (self.own_stages if self.values["preprocess"] else ())
+
+    def _check(self) -> None:
+        super()._check()
+        if self.values.get("num_embeddings") is not None:
+            embedding_of(self.values)
+
+    def default_epochs(self, n_rows: int, batch_size: int, validate: Any, patience: int | None) -> tuple[int, Any, int]:
+        """As many epochs as it takes, with a fifth of the rows held back."""
+        del n_rows, batch_size
+        if patience is None:
+            patience = 0 if validate == "test" else 16
+        return self.most_epochs, VALIDATION_RATIO if validate is None else validate, patience
+
+    def dropouts(self) -> dict[str, float]:
+        """The rates of dropout that are not 0, by name."""
+        return {n: v for n, v in self.values.items() if n.endswith(("dropout", "dropout1", "dropout2")) and v}
+
+    def dynamic(self) -> dict[str, Any]:
+        """The rates of dropout, where there is dropout."""
+        return self.dropouts()
+
+
+def rate(default: float, doc: str) -> Field:
+    """A rate of dropout."""
+    return Field("float", default, low=0.0, high=1.0, dynamic=True, doc=doc)
+
+
+def optimizer_field(default: Any) -> dict[str, Field]:
+    """The hyperparameter "optimizer" with this default."""
+    return {"optimizer": Field("any", default, doc="An optimizer or its name.")}
+
+
+def refuse_both(owner: str, values: dict[str, Any], one: str, other: str) -> None:
+    """Refuses two hyperparameters that say the same thing.
+
+    Raises:
+      ConfigError: Both are given.
+    """
+    if values[one] is not None and values[other] is not None:
+        raise ConfigError(
+            f"{owner}: '{one}' and '{other}' exclude each other, got {values[one]} and {values[other]}.\n"
+            "Hint: leave one of them out."
+        )

@@ -1,0 +1,273 @@
+"""Learners of networks for tables: rough data, per-fold bins, ensembles, recipes, platforms."""
+
+from functools import partial
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+import jdl
+from jdl import train
+from jdl.core.errors import ConfigError, TaskError, UnknownNameError
+from jdl.core.random import as_key
+from jdl.learners.learner import Job
+from jdl.learners.population import Data, dynamic_values, make_program, padded_rows
+from jdl.pipeline.compose import fit_chain
+from jdl.train.member import MemberRows, draw
+from jdl.train.program import initial_values
+
+SMALL = {
+    "tab_resnet": {"n_blocks": 1, "d_block": 8},
+    "ft_transformer": {
+        "n_blocks": 1, "d_block": 8, "attention_n_heads": 2, "attention_dropout": 0.1, "ffn_dropout": 0.1,
+    },
+    "tabm": {"k": 3, "d_block": 8, "n_blocks": 1, "d_embedding": 4, "n_bins": 5},
+    "realmlp": {"hidden_sizes": (8,)},
+}  # fmt: skip
+MODELS = list(SMALL)
+every_model = pytest.mark.parametrize("name", MODELS)
+N = 90
+
+
+def small(name, task_type="classif", **more):
+    return jdl.lrn(f"{task_type}.{name}", **{"epochs": 3, "batch_size": 16} | SMALL[name] | more)
+
+
+def rough_frame(seed=0):
+    """Numbers with gaps, a constant, an empty column, many levels, a flag, an int: and two targets."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        {
+            "x": rng.normal(size=N),
+            "gaps": np.where(rng.random(N) < 0.3, np.nan, rng.normal(size=N) * 1e3),
+            "same": 7.0,
+            "empty": np.nan,
+            "count": rng.integers(0, 4, N),
+            "flag": rng.random(N) < 0.2,
+            "many": [f"level {i}" for i in rng.integers(0, 40, N)],
+            "few": rng.choice(["u", "v", None], N),
+        }
+    )
+    signal = frame["x"] + frame["flag"]
+    return frame.assign(y=np.where(signal > 0, "yes", "no"), z=100 + 5 * signal)
+
+
+def rough(task_type, seed=0):
+    frame = rough_frame(seed)
+    if task_type == "classif":
+        return jdl.TaskClassif(frame.drop(columns="z"), target="y")
+    return jdl.TaskRegr(frame.drop(columns="y"), target="z")
+
+
+@pytest.mark.filterwarnings("ignore::jdl.core.errors.JdlWarning")
+@pytest.mark.parametrize("task_type", ["classif", pytest.param("regr", marks=pytest.mark.slow)])
+@every_model
+def test_rough_tables_are_taken_as_they_are(name, task_type):
+    task = rough(task_type)
+    learner = small(name, task_type)
+    rr = jdl.resample(task, learner, jdl.rsmp("cv", folds=2))
+    assert (rr.to_pandas()["status"] == "complete").all()
+    fitted = learner.train(task, rows=range(60))
+    new = rough_frame(1).drop(columns=["y", "z"])
+    new.loc[0, ["x", "count"]] = np.nan
+    new.loc[1, "many"] = "never seen"
+    new.loc[2, "same"] = 9.0
+    prediction = fitted.predict(new)
+    assert len(prediction) == N and pd.notna(prediction.response).all()
+    if task_type == "regr":
+        assert np.abs(prediction.response - 100).max() < 100, "in units of the target"
+
+
+@every_model
+def test_without_preprocessing_only_what_the_network_takes(name):
+    task = rough("classif")
+    with pytest.raises(TaskError, match=r"takes (no missing values|bool, int, float columns)"):
+        small(name, preprocess=False).train(task)
+    assert small(name, preprocess=False).train(jdl.tsk("iris")).epochs == 3
+
+
+KINDS = [None, "linear", "linear_relu", "periodic", "pbld", "piecewise_linear"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [pytest.param(n, k, marks=[pytest.mark.slow] * (n != MODELS[i % 4])) for n in MODELS for i, k in enumerate(KINDS)],
+)
+def test_numeric_embeddings_are_an_argument_of_every_model(name, kind):
+    learner = small(name, num_embeddings=kind, n_frequencies=3, n_bins=4)
+    assert learner.train(jdl.tsk("iris")).epochs == 3
+
+
+def test_embeddings_are_checked_when_the_learner_is_made():
+    with pytest.raises(ConfigError, match="num_embeddings"):
+        small("tabm", num_embeddings="fourier")
+    with pytest.raises(ConfigError, match="lite=True needs the activation"):
+        small("tabm", num_embeddings="periodic", lite=True, embedding_activation=False)
+
+
+@pytest.mark.parametrize("bins", ["quantile", "tree"])
+def test_bins_are_found_in_the_rows_of_each_fold(bins):
+    frame = pd.DataFrame({"a": np.arange(80.0), "b": np.arange(80) % 7.0, "y": ["no", "yes"] * 40})
+    task = jdl.TaskClassif(frame, target="y")
+    learner = small("tabm", bins=bins, preprocess=False)
+    halves = jdl.rsmp("custom", train_sets=[range(40), range(40, 80)], test_sets=[range(40, 80), range(40)])
+    edges = [f.network.num_embeddings.impl.weight[...] for f in jdl.resample(task, learner, halves).fitted]
+    assert not np.allclose(edges[0], edges[1])
+    alone = learner.train(task, rows=range(40), key=as_key(0).fold("iteration", 0)).network
+    np.testing.assert_array_equal(alone.num_embeddings.impl.weight[...], edges[0])
+    spoiled = jdl.TaskClassif(frame.assign(a=np.where(np.arange(80) < 40, frame["a"], 1e6)), target="y")
+    again = jdl.resample(spoiled, learner, halves).fitted[0].network
+    np.testing.assert_array_equal(again.num_embeddings.impl.weight[...], edges[0])
+
+
+@pytest.mark.parametrize("strategy", ["map", pytest.param("vmap", marks=pytest.mark.slow)])
+@every_model
+def test_strategies_agree(name, strategy):
+    task = jdl.tsk("mixed")
+    learner = small(name, predict_type="prob", optimizer=jdl.opt("sgd", lr=0.01))
+    folds = jdl.rsmp("cv", folds=3)
+    rr = jdl.resample(task, learner, folds, strategy=strategy)
+    rows, held_out = rr.splits[0]
+    alone = learner.train(task, rows=rows, key=as_key(0).fold("iteration", 0)).predict(task, rows=held_out)
+    np.testing.assert_allclose(rr.predictions[0].prob, alone.prob, atol=1e-4)
+
+
+@every_model
+def test_dropout_and_learning_rate_compile_nothing(name, compilations):
+    task, folds = jdl.tsk("iris"), jdl.rsmp("cv", folds=3)
+    rates = {"tab_resnet": "dropout1", "ft_transformer": "ffn_dropout"}
+    learner = small(name)
+    jdl.resample(task, learner, folds)
+    before = len(compilations)
+    jdl.resample(task, learner.set({rates.get(name, "dropout"): 0.37, "opt.lr": 2e-3, "epochs": 2}), folds)
+    assert len(compilations) == before
+
+
+# -- TabM
+
+
+def test_members_see_batches_of_their_own_unless_shared():
+    assert small("tabm").copies == 3 and small("tabm", share_batches=True).copies == 1
+    assert small("tabm", share_batches=True).train(jdl.tsk("iris")).epochs == 3
+
+
+def test_orders_of_members_are_permutations_of_their_own():
+    program = train.program(train.MLPSpec(), n_features=2, batch_size=8, copies=4)
+    orders = train.draw(program, 0, np.zeros(6, np.float32), epochs=2).orders
+    assert orders.shape == (2, 24)
+    for epoch in orders:
+        columns = epoch.reshape(6, 4).T
+        assert (np.sort(columns) == np.arange(6)).all()
+        assert len({tuple(column) for column in columns}) == 4
+
+
+def test_each_member_is_trained_for_itself_and_the_mean_predicts():
+    fitted = small("tabm", predict_type="prob").train(jdl.tsk("iris"))
+    x = fitted.program.transform(fitted.run.stage_states, jdl.tsk("iris").table, train=False)
+    outputs = np.asarray(fitted.network(np.asarray(x.numeric)))
+    assert outputs.shape == (150, 3, 3)
+    prob = np.asarray(jax.nn.softmax(outputs)).mean(axis=1)
+    np.testing.assert_allclose(fitted.predict(jdl.tsk("iris")).prob, prob, atol=1e-5)
+
+
+def test_the_width_follows_the_number_of_rows():
+    assert jdl.lrn("regr.tabm").for_rows(10_001).get("d_block") == 768
+    assert jdl.lrn("regr.tabm").for_rows(10_000).get("d_block") == 512
+    assert jdl.lrn("regr.tabm", d_block=9).for_rows(10_001).get("d_block") == 9
+
+
+# -- RealMLP
+
+
+def test_the_recipe_follows_measure_task_and_variant():
+    assert jdl.lrn("classif.realmlp").loss.label_smoothing == 0.1
+    assert jdl.lrn("classif.realmlp", measures_valid="classif.logloss").loss.label_smoothing == 0
+    assert jdl.lrn("classif.realmlp").set(measures_valid="classif.auc").loss.label_smoothing == 0
+    assert jdl.lrn("regr.realmlp").get("opt.lr") == 0.2
+    assert jdl.lrn("regr.realmlp", variant="td-s").get("opt.lr") == 0.07
+    assert jdl.lrn("classif.realmlp", **{"opt.lr": 0.5}).get("opt.betas") == (0.9, 0.95)
+
+
+def test_the_learning_rate_runs_along_its_curve():
+    fitted = small("realmlp", epochs=20, predict_type="prob").train(jdl.tsk("iris"))
+    lr = fitted.history["lr"].to_numpy()
+    assert lr.max() > 0.03 and lr.min() < 0.01 and (np.diff(np.sign(np.diff(lr))) != 0).sum() >= 3
+
+
+def test_no_argument_means_256_epochs_and_the_best_of_them():
+    schedule = jdl.lrn("classif.realmlp").schedule(1000)
+    assert (schedule.epochs, schedule.batch_size, schedule.patience, schedule.restore_best) == (256, 256, 0, True)
+    assert jdl.lrn("classif.tabm").schedule(300).validate == 0.2
+
+
+def test_a_table_below_the_batch_size_leaves_a_step():
+    fitted = jdl.lrn("classif.realmlp", epochs=2, hidden_sizes=(4,)).train(jdl.tsk("iris"), rows=range(0, 150, 3))
+    assert np.isfinite(fitted.history["train.loss"]).all()
+
+
+def test_predictions_stay_in_the_range_of_the_training_targets():
+    task = jdl.tsk("friedman1", n=60)
+    fitted = small("realmlp", "regr", epochs=10).train(task, rows=range(40))
+    response = fitted.predict(task).response
+    low, high = task.truth()[:40].min(), task.truth()[:40].max()
+    assert response.min() >= low - 1e-3 and response.max() <= high + 1e-3
+
+
+# -- the others
+
+
+def test_sizes_exclude_each_other_by_name():
+    with pytest.raises(ConfigError, match="'d_hidden' and 'd_hidden_multiplier' exclude each other"):
+        jdl.lrn("classif.tab_resnet", d_hidden=3, d_hidden_multiplier=2.0)
+    with pytest.raises(ConfigError, match="'d_block' must be a multiple of 'attention_n_heads', got 30 and 8"):
+        jdl.lrn("classif.ft_transformer", d_block=30)
+    with pytest.raises(UnknownNameError):
+        jdl.lrn("classif.ft_transformer", d_token=30)
+
+
+def test_what_takes_no_decay_is_not_decayed():
+    learner = small("ft_transformer", epochs=1, optimizer=jdl.opt("adamw", lr=0.0))
+    fitted = learner.set({"opt.lr": 1e-9, "opt.weight_decay": 1e8}).train(jdl.tsk("iris"))
+    initial = initial_values(fitted.program).draw(as_key(0).fold("initial"))[0]
+    before, after = initial["cls_embedding"], fitted.run.params["cls_embedding"]
+    np.testing.assert_allclose(np.asarray(after), np.asarray(before), rtol=1e-3)
+    assert np.abs(np.asarray(fitted.run.params["head"]["kernel"])).max() < np.abs(initial["head"]["kernel"]).max() * 0.9
+
+
+@pytest.mark.filterwarnings("ignore::jdl.core.errors.JdlWarning")
+def test_mlp_stays_plain_unless_asked():
+    with pytest.raises(TaskError):
+        jdl.lrn("classif.mlp", epochs=1).train(rough("classif"))
+    learner = jdl.lrn("classif.mlp", epochs=2, neurons=(8,), preprocess=True, num_embeddings="periodic")
+    assert learner.train(rough("classif")).network.num_embeddings.n_features >= 4
+
+
+@every_model
+def test_fit_and_predict_lower_for_all_platforms(name):
+    task, learner = jdl.tsk("mixed"), small(name)
+    schedule = learner.schedule(task.n_rows)
+    data = Data.of(task, with_validation=False).seen_by([Job(rows=np.arange(40), key=as_key(0))])
+    schedule = type(schedule)(2, 16 * learner.copies, None, 0, False)
+    rows = padded_rows([MemberRows(train=np.arange(40, dtype=np.int32))], schedule, learner)
+    program = make_program(learner, data, schedule, rows)
+    table = jax.tree.map(np.nan_to_num, data.table)
+    weights = np.ones(task.n_rows)
+    states = fit_chain(learner.all_stages, program.spec, table, weights, as_key(0))
+    member = draw(
+        program,
+        0,
+        task.target_codes.astype(np.int32),
+        rows=rows[0],
+        epochs=2,
+        hyper=dynamic_values(learner),
+        stage_states=states,
+        table=table,
+    )
+
+    def fit(table, member):
+        run, history = train.fit(program, table, member)
+        return train.predict(program, run, table, member.stage_states), history["train.loss"]
+
+    exported = jax.export.export(jax.jit(partial(fit)), platforms=["cpu", "cuda", "tpu"])(table, member)
+    assert exported.platforms == ("cpu", "cuda", "tpu")
