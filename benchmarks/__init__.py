@@ -1,0 +1,1 @@
+"""One module per question about speed or memory; `python -m benchmarks.<name> [--quick]` answers it."""

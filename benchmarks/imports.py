@@ -1,0 +1,38 @@
+"""Time of `import jdl` over the time of importing what it stands on, in fresh processes by turns."""
+
+import time
+from importlib import import_module
+
+from benchmarks import measure
+
+WAYS = {"jdl": ["jdl"], "base": ["jax", "flax.nnx", "optax", "numpy", "pandas"]}
+
+
+def child(way: str) -> float:
+    """Seconds of the imports in this process."""
+    start = time.perf_counter()
+    for module in WAYS[way]:
+        import_module(module)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Measure."""
+    args = measure.arguments(__doc__, repetitions=11)
+    if args.child:
+        measure.reply(child(args.child[0]))
+        return
+    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
+    for turn in range(1 + args.repetitions):
+        for way in WAYS:
+            value = measure.fresh("benchmarks.imports", "--child", way)
+            if turn:  # the first one reads the files from disk, or writes their bytecode
+                seconds[way].append(value)
+    rows = [(way, s.median, s.low, s.high) for way in WAYS for s in [measure.summary(seconds[way])]]
+    text = measure.table(("import", "median s", "lower quartile", "upper quartile"), rows)
+    claims = [measure.claim("import jdl / its base", measure.ratios(seconds["jdl"], seconds["base"]), 1.1)]
+    measure.report("imports", text, claims, seconds, quick=args.quick)
+
+
+if __name__ == "__main__":
+    main()
