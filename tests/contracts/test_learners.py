@@ -20,7 +20,7 @@ from jdl.learners.learner import ALL_TYPES
 class Net(nnx.Module):
     """A module as others write them: with flax's own initialisers and dropout."""
 
-    def __init__(self, d_in, d_out, width=8, *, rngs):
+    def __init__(self, d_in, d_out, width=64, *, rngs):
         self.first = nnx.Linear(d_in, width, rngs=rngs)
         self.dropout = nnx.Dropout(0.1, rngs=rngs)
         self.last = nnx.Linear(width, d_out, rngs=rngs)
