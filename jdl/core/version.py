@@ -1,0 +1,3 @@
+"""The version of jdl."""
+
+VERSION = "0.1.0"

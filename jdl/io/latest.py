@@ -1,0 +1,77 @@
+"""A thread that always works on the newest thing it was given."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+class LatestWins:
+    """Calls a function in the background with the newest value given; values that were overtaken are dropped.
+
+    An error of the function is raised by the next `give` or by `finish`, after which it takes values again.
+
+    Args:
+      work: Called with one value at a time.
+
+    >>> seen = []
+    >>> worker = LatestWins(seen.append)
+    >>> worker.give(1)
+    >>> worker.finish()
+    >>> seen
+    [1]
+    """
+
+    def __init__(self, work: Callable[[Any], None]):
+        self._work = work
+        self._condition = threading.Condition()
+        self._waiting: list[Any] = []  # at most one
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def give(self, value: Any) -> None:
+        """Hands in a value; does not wait.
+
+        Raises:
+          BaseException: What the function raised since the last call; the value is dropped then.
+        """
+        with self._condition:
+            self._raise_error()
+            self._waiting = [value]
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="jdl-latest-wins", daemon=True)
+                self._thread.start()
+
+    def finish(self) -> None:
+        """Waits until the newest value is worked on.
+
+        Raises:
+          BaseException: What the function raised since the last call.
+        """
+        with self._condition:
+            while self._thread is not None:
+                self._condition.wait()
+            self._raise_error()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy has a thread of its own and nothing to do."""
+        return LatestWins, (self._work,)
+
+    def _raise_error(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                if not self._waiting:
+                    self._thread = None
+                    self._condition.notify_all()
+                    return
+                value = self._waiting.pop()
+            try:
+                self._work(value)
+            except BaseException as error:  # handed to the thread that gives values
+                with self._condition:
+                    self._error, self._waiting = error, []
+            del value  # it may hold much memory
