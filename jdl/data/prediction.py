@@ -266,9 +266,12 @@ class PredictionRegr(Prediction):
       truth: True values; None where the target is not known.
       response: Predicted values, in the target's units.
       weights: Weight of each row in scores.
+      se: Standard error of each row, in the target's units.
+      quantiles: Predicted quantiles, a column for each of `levels`, in the target's units.
+      levels: Which quantiles they are, between 0 and 1.
 
     Raises:
-      ShapeError: Arrays that differ in their number of rows.
+      ShapeError: Arrays that differ in their number of rows, or quantiles in their number of columns.
 
     >>> PredictionRegr(rows=[0, 1], truth=[1.0, 2.0], response=[1.5, 2.0])
     PredictionRegr of 2 rows (response)
@@ -283,22 +286,34 @@ class PredictionRegr(Prediction):
     truth: Float[np.ndarray, "row"] | None
     response: Float[np.ndarray, "row"]
     weights: Float[np.ndarray, "row"] | None = None
+    se: Float[np.ndarray, "row"] | None = None
+    quantiles: Float[np.ndarray, "row level"] | None = None
+    levels: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         self._freeze_rows(self.weights)
         if self.truth is not None:
             self._freeze("truth", np.asarray(self.truth, np.float64))
         self._freeze("response", np.asarray(self.response, np.float64))
+        if self.se is not None:
+            self._freeze("se", np.asarray(self.se, np.float64))
+        if self.quantiles is not None:
+            self._freeze("quantiles", np.asarray(self.quantiles, np.float64), len(self.levels))
 
     @property
     def predict_types(self) -> tuple[str, ...]:
-        """What it holds: "response"."""
-        return ("response",)
+        """What it holds: "response", and "se" or "quantiles" where there are some."""
+        held = {"se": self.se, "quantiles": self.quantiles}
+        return ("response", *(name for name, values in held.items() if values is not None))
 
     def to_pandas(self) -> pd.DataFrame:
-        """Columns rows, truth, response, and weights where there are some."""
+        """Columns rows, truth, response, and se, `quantiles.<level>` and weights where there are some."""
         truth = np.full(len(self), np.nan) if self.truth is None else self.truth
         columns = {"rows": self.rows, "truth": truth, "response": self.response}
+        if self.se is not None:
+            columns["se"] = self.se
+        if self.quantiles is not None:
+            columns |= {f"quantiles.{q:g}": c for q, c in zip(self.levels, self.quantiles.T, strict=True)}
         return pd.DataFrame(columns if self.weights is None else columns | {"weights": self.weights})
 
 

@@ -8,18 +8,18 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from jdl.core.errors import JdlError, TaskError, suggest
 from jdl.data.rows import as_positions
 from jdl.data.schema import Schema
 from jdl.data.source import count_missing, own_copy
 from jdl.data.table import ColumnType, Table, TableSpec
-from jdl.data.task_record import TaskRecord
+from jdl.data.task_record import TaskRecord, row_weights
 
 Selector = Callable[[TableSpec], Iterable[str]]
 _OF_TARGET = ("target_codes", "target_values")
-_OF_ROWS = (*_OF_TARGET, "spec", "table", "strata_codes", "group_codes")
+_OF_ROWS = (*_OF_TARGET, "spec", "table", "strata_codes", "group_codes", "row_weights")
 
 
 class Task(metaclass=abc.ABCMeta):
@@ -75,6 +75,11 @@ class Task(metaclass=abc.ABCMeta):
     def strata(self) -> list[str]:
         """Names of the columns whose combinations splits keep in proportion."""
         return list(self._record.strata)
+
+    @property
+    def weights(self) -> str | None:
+        """Name of the column with the weight of each row in training and in scores; no feature."""
+        return self._record.weights
 
     @property
     def validation(self) -> "Task | None":
@@ -133,6 +138,21 @@ class Task(metaclass=abc.ABCMeta):
         name = self._record.group
         return read_only(_combinations(self._record.frame, (name,))) if name else None
 
+    @cached_property
+    def row_weights(self) -> Float[np.ndarray, "row"] | None:
+        """Weight of each row, float64, or None."""
+        name = self._record.weights
+        return read_only(row_weights(self._record.frame, name, self.who)) if name else None
+
+    def weights_of(self, rows: Any = None) -> Float[np.ndarray, "row"] | None:
+        """Weight of all rows or of some, or None.
+
+        Raises:
+          TaskError: `rows` are no positions and no mask of the task's rows.
+        """
+        weights = self.row_weights
+        return weights if weights is None or rows is None else weights[as_positions(rows, self.n_rows, who=self.who)]
+
     def missings(self) -> pd.Series:
         """Number of missing values per feature, and of the target."""
         names = [*self.schema.names, self.target]
@@ -175,13 +195,13 @@ class Task(metaclass=abc.ABCMeta):
         if not keep:
             raise TaskError(f"{self.who}: select must leave at least one feature, got none.\nHint: name some.")
         record = self._record
-        used = {*keep, record.target, record.group, *record.strata}
+        used = {*keep, record.target, record.group, record.weights, *record.strata}
         validation = None if record.validation is None else record.validation.select(keep)
         return self._replace(
             frame=record.frame[[name for name in record.frame.columns if name in used]],
             schema=record.schema.select(keep),
             validation=validation,
-        )._knowing(self, _OF_TARGET)
+        )._knowing(self, (*_OF_TARGET, "row_weights"))
 
     def _chosen_by(self, selector: Selector) -> Iterable[str]:
         try:
@@ -231,15 +251,20 @@ class Task(metaclass=abc.ABCMeta):
                 f"{self.who}: a task to validate on must have the same features, but {differing[:10]} "
                 f"are in one of the two only.\nHint: select() the common ones."
             )
+        if self.weights is not None and self.weights not in other._record.frame.columns:
+            raise TaskError(
+                f"{self.who}: a task to validate on must have the weights '{self.weights}' too, got none.\n"
+                f"Hint: make both from one frame."
+            )
         self.schema.encode(other._record.frame.iloc[:0], who=f"{self.who}, validation")
-        parts = {name: getattr(self._record, name) for name in ("schema", "class_names", "positive")}
+        parts = {name: getattr(self._record, name) for name in ("schema", "class_names", "positive", "weights")}
         like = other._replace(validation=None, **parts)
         like._check_validation()
         return like
 
     def _check_validation(self) -> None:
         """Look at everything that could fail later."""
-        _ = self.table
+        _ = self.table, self.row_weights
 
     def _knowing(self, other: "Task", names: Iterable[str]) -> Self:
         """This task, with what the other has computed already and shares."""
@@ -271,6 +296,7 @@ class Task(metaclass=abc.ABCMeta):
         roles = ([f"group {record.group}"] if record.group else []) + (
             [f"strata {', '.join(record.strata)}"] if record.strata else []
         )
+        roles += [f"weights {record.weights}"] if record.weights else []
         missing = {name: count for name, count in self.missings().items() if count}
         lines = [
             f"{self.who}: {self.n_rows} rows, {self.n_features} feature{'s' if self.n_features > 1 else ''}",

@@ -26,6 +26,8 @@ class TaskClassif(Task):
       positive: The positive one of two classes; the last in `class_names` if None.
       group: Name of a column; rows with equal values stay together in splits. It is no feature.
       strata: Name or names of columns whose combinations splits keep in proportion. They stay features.
+      weights: Name of a column with the weight of each row in training and in scores: finite, at least 0; a row of
+        weight 0 counts as absent. It is no feature.
       types: Types of features for which another than the inferred is meant, such as {"zip": "category"}.
 
     Raises:
@@ -53,9 +55,12 @@ class TaskClassif(Task):
         positive: Any = None,
         group: str | None = None,
         strata: str | Sequence[str] | None = None,
+        weights: str | None = None,
         types: Mapping[str, str] | None = None,
     ):
-        record = make_record("TaskClassif", data, target, id=id, group=group, strata=strata, types=types)
+        record = make_record(
+            "TaskClassif", data, target, id=id, group=group, strata=strata, weights=weights, types=types
+        )
         who = f"TaskClassif '{record.id}'"
         class_names = _classes(record, who)
         super().__init__(

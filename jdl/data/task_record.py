@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from jdl.core.errors import TaskError, shown, suggest
-from jdl.data.column_type import plain
+from jdl.data.column_type import column_type, plain
 from jdl.data.schema import Schema
-from jdl.data.source import as_frame, count_missing
+from jdl.data.source import as_frame, column, count_missing
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +25,7 @@ class TaskRecord:
       id: Name of the task.
       group: Name of the group column.
       strata: Names of the columns whose combinations are the strata.
+      weights: Name of the column with the weight of each row.
       class_names: Sorted labels of a classification target.
       positive: The positive one of two classes.
       validation: A task with rows to validate on.
@@ -37,6 +38,7 @@ class TaskRecord:
     id: str
     group: str | None = None
     strata: tuple[str, ...] = ()
+    weights: str | None = None
     class_names: tuple[Any, ...] = ()
     positive: Any = None
     validation: Any = None
@@ -51,6 +53,7 @@ def make_record(
     id: str | None,
     group: str | None,
     strata: str | Sequence[str] | None,
+    weights: str | None,
     types: Mapping[str, str] | None,
 ) -> TaskRecord:
     """The record of a new task, its target not yet looked at.
@@ -68,8 +71,8 @@ def make_record(
         )
     _check_same_index(data, target, who)
     frame, name = _with_target(frame, target, who)
-    group, roles = _name(group, "group", who), _names(strata, who)
-    for role, role_column in [("group", group), *(("strata", s) for s in roles)]:
+    group, roles, weights = _name(group, "group", who), _names(strata, who), _name(weights, "weights", who)
+    for role, role_column in [("group", group), ("weights", weights), *(("strata", s) for s in roles)]:
         if role_column is not None and role_column not in list(frame.columns):
             raise TaskError(
                 f"{who}: there is no column '{role_column}' for {role}. {suggest(role_column, frame.columns)}"
@@ -84,13 +87,58 @@ def make_record(
             f"got {count_missing(frame, group)}.\n"
             f"Hint: give rows without a group a group of their own."
         )
-    features = [feature for feature in frame.columns if feature not in (name, group)]
+    if weights is not None:
+        _check_weights_column(
+            frame, weights, [("target", name), ("group", group), *(("strata", s) for s in roles)], who
+        )
+    features = [feature for feature in frame.columns if feature not in (name, group, weights)]
     if not features:
         raise TaskError(f"{who}: the data must have a feature column beside '{name}'.\nHint: add one.")
     schema = Schema.infer(frame, features, types=types, who=who)
     return TaskRecord(
-        frame=frame, schema=schema, target=name, id=id, group=group, strata=roles, names=_names_given(data)
+        frame=frame,
+        schema=schema,
+        target=name,
+        id=id,
+        group=group,
+        strata=roles,
+        weights=weights,
+        names=_names_given(data),
     )
+
+
+def _check_weights_column(frame: pd.DataFrame, name: str, others: Sequence[tuple[str, str | None]], who: str) -> None:
+    for role, other in others:
+        if other == name:
+            raise TaskError(
+                f"{who}: the column '{name}' cannot be {role} and weights too.\n"
+                "Hint: weights need a column of their own."
+            )
+    if not row_weights(frame, name, who).any():
+        raise TaskError(f"{who}: the weights in '{name}' must not all be 0.\nHint: a row of weight 0 counts as absent.")
+
+
+def row_weights(frame: pd.DataFrame, name: str, who: str) -> np.ndarray:
+    """The weights in a column, float64; always a copy.
+
+    Raises:
+      TaskError: They are not numbers, or some are missing, infinite or below 0.
+    """
+    series = column(frame, name)
+    if column_type(series, who=who) not in ("bool", "int", "float"):
+        raise TaskError(
+            f"{who}: the weights in '{name}' must be numbers, got values such as {shown(series.iloc[0])}.\n"
+            "Hint: pandas.to_numeric makes numbers of texts."
+        )
+    values = np.array(series.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
+    wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
+    if len(wrong):
+        raise TaskError(
+            f"{who}: the weights in '{name}' must be finite and at least 0, got {values[wrong[0]]:g} in row {wrong[0]}"
+            + (f" and others in {len(wrong)} rows in all" if len(wrong) > 1 else "")
+            + ".\nHint: 0 for a row that is not to count, or drop it."
+        )
+    return values
 
 
 def _names_given(data: Any) -> dict[str, Any]:

@@ -26,6 +26,8 @@ class TaskRegr(Task):
       id: Name of the task; of a CSV file, the file's name if None.
       group: Name of a column; rows with equal values stay together in splits. It is no feature.
       strata: Name or names of columns whose combinations splits keep in proportion. They stay features.
+      weights: Name of a column with the weight of each row in training and in scores: finite, at least 0; a row of
+        weight 0 counts as absent. It is no feature.
       types: Types of features for which another than the inferred is meant, such as {"zip": "category"}.
 
     Raises:
@@ -49,9 +51,10 @@ class TaskRegr(Task):
         id: str | None = None,
         group: str | None = None,
         strata: str | Sequence[str] | None = None,
+        weights: str | None = None,
         types: Mapping[str, str] | None = None,
     ):
-        record = make_record("TaskRegr", data, target, id=id, group=group, strata=strata, types=types)
+        record = make_record("TaskRegr", data, target, id=id, group=group, strata=strata, weights=weights, types=types)
         _check_target(record, f"TaskRegr '{record.id}'")
         super().__init__(record)
 
