@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from jdl.core.errors import ConfigError, GraphError, UnknownNameError
 from jdl.core.fields import Field
 from jdl.core.graph_drawing import to_mermaid, to_svg
+from jdl.core.topology import check_ports, cut_open, ordered
 
 
 class Operator(Protocol):
@@ -91,16 +92,24 @@ class Graph(Composable):
     """Nodes in an order in which each comes after those it gets its inputs from.
 
     Args:
-      nodes: Ids are unique.
+      nodes: Ids are unique; in another order they are sorted.
       edges: Between the nodes.
       inputs: Ports that nothing feeds yet.
       outputs: Ports that feed nothing yet.
+
+    Raises:
+      GraphError: Two nodes with one id, an edge between ports that there are not, a cycle, an input that is fed twice
+        or by nothing, or a node whose outputs go nowhere.
     """
 
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "nodes", ordered(self.nodes, self.edges))
+        check_ports(self.nodes, self.edges, self.inputs, self.outputs)
 
     @classmethod
     def of(cls, op: Any) -> "Graph":
@@ -177,12 +186,11 @@ class Graph(Composable):
         )
 
     def without(self, nodes: Collection[str]) -> "Graph":
-        """The graph less some nodes and all edges and open ports that touch them."""
+        """The graph less some nodes and all that touches them; what they fed, or took, is open then."""
         return Graph(
             tuple(n for n in self.nodes if n.id not in nodes),
             tuple(e for e in self.edges if e.source.node not in nodes and e.target.node not in nodes),
-            tuple(p for p in self.inputs if p.node not in nodes),
-            tuple(p for p in self.outputs if p.node not in nodes),
+            *cut_open(self, nodes),
         )
 
     def summary(self, task: Any = None) -> Any:
@@ -282,10 +290,17 @@ def _between(left: Graph, right: Graph) -> tuple[Edge, ...]:
         sources = sources * len(targets)
     if len(sources) != len(targets):
         raise GraphError(
-            f"graph: {_said(left)} has {len(sources)} outputs, but {_said(right)} takes {len(targets)} inputs.\n"
-            "Hint: a merge, such as jdl.nn('merge_cat'), makes one of several."
+            f"graph: {_said(left)} has {_ports(sources, 'output')}, but {_said(right)} takes "
+            f"{_ports(targets, 'input')}.\nHint: a merge, such as jdl.nn('merge_cat'), makes one of several."
         )
     return tuple(Edge(source, target) for source, target in zip(sources, targets, strict=True))
+
+
+def _ports(ports: Sequence[Port], kind: str) -> str:
+    """A number of ports, and their nodes where those are several."""
+    nodes = dict.fromkeys(port.node for port in ports)
+    names = f" ({', '.join(map(repr, nodes))})" if len(nodes) > 1 else ""
+    return f"{len(ports)} {kind}{'s' * (len(ports) != 1)}{names}"
 
 
 def _said(graph: Graph) -> str:

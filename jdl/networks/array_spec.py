@@ -37,6 +37,11 @@ class ArraySpec:
         return jax.ShapeDtypeStruct(self.shape, self.dtype)
 
     @property
+    def is_codes(self) -> bool:
+        """Whether it holds integers, which stand for categories."""
+        return bool(jnp.issubdtype(self.dtype, jnp.integer))
+
+    @property
     def ndim(self) -> int:
         """Number of axes."""
         return len(self.shape)

@@ -32,12 +32,14 @@ class Block(NetworkOperator):
       n_blocks: Number of copies.
       trafo: `trafo(i, values)` gives hyperparameters that differ in copy i (from 0) from the block's own.
       id: As given; None takes "block".
+      each: The graph of each copy, where they differ and are known: what `static` makes of a trafo.
     """
 
     graph: Graph
     n_blocks: int
     trafo: Trafo | None = None
     id: str | None = None
+    each: tuple[Graph, ...] | None = None
 
     @property
     def default_id(self) -> str:
@@ -60,11 +62,12 @@ class Block(NetworkOperator):
         return replace(self, n_blocks=n_blocks, graph=self.graph.set(checked) if checked else self.graph)
 
     def static(self) -> "Block":
-        """The block less the values of dynamic hyperparameters."""
+        """The block less the values of dynamic hyperparameters; a trafo is applied first, and is no part of it."""
+        bare = static_graph(self.graph)
         if self.trafo is None:
-            return replace(self, graph=static_graph(self.graph))
+            return replace(self, graph=bare)
         # Each copy has values of its own then, which `dynamic` tells apart.
-        return self
+        return replace(self, graph=bare, trafo=None, each=tuple(map(static_graph, self.copies())))
 
     def dynamic(self) -> dict[str, Any]:
         """Values of the dynamic hyperparameters; of each copy, where there is a trafo."""
@@ -79,6 +82,8 @@ class Block(NetworkOperator):
         Raises:
           ConfigError: The trafo names a hyperparameter that there is not, or a value out of range.
         """
+        if self.each is not None:
+            return list(self.each)
         if self.trafo is None:
             return [self.graph] * self.n_blocks
         return [self.graph.set(self.trafo(i, self.graph.params())) for i in range(self.n_blocks)]
@@ -88,16 +93,17 @@ class Block(NetworkOperator):
         if self.n_blocks == 0:
             return Apply(same)
         modules, inputs = [], x
+        alike = self.trafo is None and self.each is None
         for i, graph in enumerate(self.copies()):
             # Copies that are scanned look up one name each; those of a trafo have values, so names, of their own.
-            inner = site if self.trafo is None else replace(site.below(str(i), i))
+            inner = site if alike else site.below(str(i), i)
             built = build_network(graph, dict.fromkeys(open_inputs(graph), inputs), inner)
             (port,) = graph.outputs
             modules.append(built.module)
             given, inputs = inputs, built.specs[port.node][port.index or 0]
             if i == 0:
                 keeps_shape = (given.shape, given.dtype) == (inputs.shape, inputs.dtype)
-        if self.n_blocks >= SCANNED and keeps_shape and self.trafo is None:
+        if self.n_blocks >= SCANNED and keeps_shape and alike:
             return Stacked(modules)
         return Series(modules)
 
@@ -126,7 +132,8 @@ def block(graph: Any, n_blocks: int = 1, trafo: Trafo | None = None, *, id: str 
     Args:
       graph: A graph, a layer or a list of paths; it takes one input and gives one output.
       n_blocks: Number of copies.
-      trafo: `trafo(i, values)` gives a dict of hyperparameters that differ in copy i, counted from 0.
+      trafo: `trafo(i, values)` gives a dict of hyperparameters that differ in copy i, counted from 0. Dynamic ones,
+        such as rates of dropout, stay dynamic: other values need no other compilation.
       id: Id of the node.
       values: Hyperparameters of the graph, as `**{"linear.out_features": 20}`.
 

@@ -22,6 +22,8 @@ def same(x: Any) -> Any:
 class _PassesOn:
     """What branch and unbranch have in common once a path is chosen: they hand on what they get."""
 
+    keeps_codes = True
+
     def build(self, site: Site, *inputs: ArraySpec) -> nnx.Module:
         """The identity."""
         del site, inputs
@@ -148,8 +150,12 @@ def chosen_paths(graph: Graph) -> Graph:
                     "Hint: end the paths of a branch with jdl.po('unbranch')."
                 )
         edges += alive
-    kept = replace(graph, edges=tuple(_through_branch(graph, edge) for edge in edges))
-    return kept.without(dead)
+    return Graph(
+        tuple(node for node in graph if node.id not in dead),
+        tuple(_through_branch(graph, edge) for edge in edges if edge.target.node not in dead),
+        tuple(port for port in graph.inputs if port.node not in dead),
+        tuple(port for port in graph.outputs if port.node not in dead),
+    )
 
 
 def _is_open(graph: Graph, source: Port) -> bool:

@@ -22,12 +22,25 @@ class BatchContext:
       seed: Random word of this member and step; None outside of training.
       hyper: Values of dynamic hyperparameters by name.
       copies: How many rows in a row belong to one row of an ensemble whose members see rows of their own.
+      remat: Whether blocks are computed again on the way back, instead of keeping what they compute.
+      calls: How often each source of noise was used: a layer that is called twice draws twice.
     """
 
     weights: Float[Array, "row"] | None = None
     seed: UInt32[Array, ""] | None = None
     hyper: Mapping[str, Any] = field(default_factory=dict)
     copies: int = 1
+    remat: bool = False
+    calls: dict[Any, int] = field(default_factory=dict, compare=False, repr=False)
+
+    def call(self, source: Any) -> int:
+        """How often a source of noise has been used for this batch before; counts this use.
+
+        It is counted while the network is traced, in the order of its calls, so equal programs count alike.
+        """
+        number = self.calls.get(source, 0)
+        self.calls[source] = number + 1
+        return number
 
 
 _NOTHING = BatchContext()

@@ -6,14 +6,15 @@ from flax import nnx
 from jaxtyping import Array, Float, UInt32
 
 from jdl.core.errors import ConfigError
-from jdl.networks.context import current_batch
+from jdl.networks.context import BatchContext, current_batch
 
 
 class Dropout(nnx.Module):
     """Zeroes each value with probability `rate` while training and scales the others by `1 / (1 - rate)`.
 
     Inside jdl's training the rate is looked up under the name `hyper` at every step, so that it may differ
-    between the members of a population, and the noise is an integer hash of (member, step, layer, position).
+    between the members of a population, and the noise is an integer hash of (member, step, layer, call, position):
+    a layer that is called twice for one batch draws twice.
     Elsewhere a JAX key must be handed in.
 
     Args:
@@ -45,7 +46,7 @@ class Dropout(nnx.Module):
         if key is not None:
             uniform = jax.random.uniform(key, shape)
         elif batch.seed is not None:
-            uniform = hash_uniform(batch.seed, self.layer, shape)
+            uniform = batch_uniform(batch, self.layer, shape)
         else:
             raise ConfigError(
                 "Dropout: needs randomness while training, got no key.\n"
@@ -53,6 +54,14 @@ class Dropout(nnx.Module):
             )
         keep = uniform >= rate
         return jnp.where(keep, x / jnp.maximum(1.0 - rate, 1e-8).astype(x.dtype), 0.0)
+
+
+def batch_uniform(batch: BatchContext, stream: int, shape: tuple[int, ...]) -> Float[Array, "*shape"]:
+    """Numbers in [0, 1) for a layer's next call on a batch that has a seed: other ones for each call."""
+    assert batch.seed is not None
+    call = batch.call(stream)
+    seed = batch.seed if call == 0 else mix(batch.seed ^ jnp.uint32((call * 0x85EBCA77) & 0xFFFFFFFF))
+    return hash_uniform(seed, stream, shape)
 
 
 def hash_uniform(seed: UInt32[Array, ""], stream: int, shape: tuple[int, ...]) -> Float[Array, "*shape"]:

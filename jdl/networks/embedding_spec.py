@@ -15,8 +15,8 @@ from jdl.networks.embeddings import (
     PBLDEmbeddings,
     PeriodicEmbeddings,
     PiecewiseLinearEmbeddings,
-    tree_bins,
 )
+from jdl.networks.embeddings.piecewise import BINNINGS, Binning
 
 KINDS = ("linear", "linear_relu", "periodic", "pbld", "piecewise_linear")
 _WIDTHS = {"linear": 16, "linear_relu": 32, "periodic": 24, "pbld": 4, "piecewise_linear": 16}
@@ -34,7 +34,7 @@ class EmbeddingSpec:
       lite: Whether all features share the linear map of "periodic".
       activation: Whether ReLU follows; None: after "periodic", not after "piecewise_linear".
       n_bins: Most bins per feature of "piecewise_linear".
-      bins: "quantile", or "tree" for the thresholds of a decision tree on the column.
+      binning: "quantile", or "tree" for the thresholds of a decision tree of the target on the column.
       version: "A" or "B" of "piecewise_linear".
 
     Raises:
@@ -52,14 +52,14 @@ class EmbeddingSpec:
     lite: bool = False
     activation: bool | None = None
     n_bins: int = 48
-    bins: str = "quantile"
+    binning: Binning = "quantile"
     version: str = "B"
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise UnknownNameError.of("num_embeddings", self.kind, KINDS)
-        if self.bins not in ("quantile", "tree"):
-            raise UnknownNameError.of("bins", self.bins, ("quantile", "tree"))
+        if self.binning not in BINNINGS:
+            raise UnknownNameError.of("binning", self.binning, BINNINGS)
         if self.lite and self.activation is False:
             raise ConfigError("num_embeddings 'periodic': lite=True needs the activation.")
 
@@ -88,25 +88,13 @@ class EmbeddingSpec:
         if self.kind == "pbld":
             return PBLDEmbeddings(n_features, self.width, activation=bool(self.activation), rngs=rngs, **waves)
         options: Any = {"activation": bool(self.activation), "version": self.version, "max_bins": self.n_bins}
+        options["binning"] = self.binning
         return PiecewiseLinearEmbeddings(None, self.width, n_features=n_features, rngs=rngs, **options)
 
     def prepare(self, module: Any, x_num: Float[np.ndarray, "row feature"], target: Shaped[np.ndarray, "row"]) -> None:
         """Finds the bins in the training rows, in place and in NumPy."""
-        if module is None or not self.prepares:
-            return
-        x_num = x_num[:, : module.n_features]
-        # The quantiles serve where a tree finds nothing to split.
-        module.prepare(x_num)
-        if self.bins == "tree":
-            module.set_bins(_tree_edges(x_num, target, self.n_bins))
-
-
-def _tree_edges(x: np.ndarray, target: np.ndarray, n_bins: int) -> list[np.ndarray | None]:
-    """Edges of each column, None for one without a range."""
-    varies = np.ptp(x, axis=0) > 1e-6 * np.maximum(np.abs(x).max(axis=0), 1.0)
-    regression = not np.issubdtype(target.dtype, np.integer)
-    edges = iter(tree_bins(x[:, varies], target, n_bins, regression=regression) if varies.any() else ())
-    return [next(edges) if v else None for v in varies]
+        if module is not None and self.prepares:
+            module.prepare(x_num[:, : module.n_features], target)
 
 
 def n_embedded(spec: TableSpec) -> int:

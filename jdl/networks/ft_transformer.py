@@ -161,18 +161,24 @@ class FTTransformer(TorchModule):
             parts.append(self.cont_embeddings(x_num))
         if self.cat_embeddings is not None:
             parts.append(self.cat_embeddings(x_cat))
-        if len({len(part) for part in parts}) > 1:
-            raise ShapeError(f"FTTransformer: x_num and x_cat must have equal rows, got {[len(p) for p in parts]}.")
+        if len({part.shape[0] for part in parts}) > 1:
+            raise ShapeError(f"FTTransformer: x_num and x_cat must have equal rows, got {[p.shape[0] for p in parts]}.")
         cls = jnp.asarray(self.cls_embedding[...])
-        cls = jnp.broadcast_to(cls[None, None], (len(parts[0]), 1, cls.shape[0]))
+        cls = jnp.broadcast_to(cls[None, None], (parts[0].shape[0], 1, cls.shape[0]))
         return jnp.concatenate([cls, *parts], axis=1)
 
-    def prepare(self, x_num: np.ndarray | None = None, x_cat: np.ndarray | None = None, key: Any = None) -> None:
+    def prepare(
+        self,
+        x_num: np.ndarray | None = None,
+        x_cat: np.ndarray | None = None,
+        key: Any = None,
+        target: np.ndarray | None = None,
+    ) -> None:
         """Fits the bins of the embeddings to the training rows, in place, in NumPy; nothing where there are none."""
         del x_cat, key
         if self.cont_embeddings is not None:
             assert x_num is not None
-            self.cont_embeddings.prepare(x_num)
+            self.cont_embeddings.prepare(x_num, target)
 
     @staticmethod
     def no_weight_decay(path: Iterable[Any]) -> bool:

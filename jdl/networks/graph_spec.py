@@ -11,6 +11,8 @@ from jdl.core.errors import GraphError, ShapeError
 from jdl.core.graph import Graph
 from jdl.data.table import Table, TableSpec
 from jdl.networks.array_spec import Unknowns
+from jdl.networks.block import Block
+from jdl.networks.branch import Branch
 from jdl.networks.ingress import Ingress
 from jdl.networks.layer import Site
 from jdl.networks.network import Built, build_network, ingress_specs
@@ -33,12 +35,12 @@ class GraphSpec(NetworkSpec):
         return any(_prepares(node.op) for node in self.graph)
 
     def prepare(self, model: Any, table: Table, target: Any, key: Any) -> None:
-        """Hands the training rows to the layers that take bins from them."""
-        del target, key
+        """Hands the training rows, and their target, to the layers that take bins from them."""
+        del key
         arrays = {name: np.asarray(read(table)) for name, read in zip(model.inputs, model.readers, strict=True)}
-        for node, sources in model.wiring:
+        for node, _ in model.wiring:
             if _prepares(self.graph[node]):
-                model.nodes[node].prepare(*(arrays[name] for name, _ in sources))
+                model.nodes[node].prepare(*(arrays[name] for name in _origins(self.graph, node)), target)
 
     def build(self, spec: TableSpec, n_outputs: int, rngs: Any) -> nnx.Module:
         """The network for rows of these columns.
@@ -65,6 +67,38 @@ def _prepares(op: Any) -> bool:
     return getattr(op, "prepares", False)
 
 
+def _origins(graph: Graph, node: str) -> list[str]:
+    """The nodes from which a node gets its inputs; a branch only hands them on."""
+    behind = [port.node for port in graph.sources(node)]
+    return [name for each in behind for name in (_origins(graph, each) if isinstance(graph[each], Branch) else [each])]
+
+
+def _check_bins(graph: Graph) -> None:
+    """Refuses layers that find their bins in columns where they do not get columns.
+
+    Raises:
+      GraphError: Names the layer.
+    """
+    for node in graph:
+        if isinstance(node.op, Block):
+            inner = next((each.id for each in node.op.graph if _prepares(each.op)), None)
+            if inner is not None:
+                raise GraphError(
+                    f"graph: node '{node.id}.{inner}' finds its bins in columns, but a block's layers get what others "
+                    "compute.\nHint: put it before the block, right behind the ingress, or give it bins."
+                )
+        behind = _origins(graph, node.id)
+        if _prepares(node.op) and not all(isinstance(graph[name], Ingress) for name in behind):
+            raise GraphError(
+                f"graph: node '{node.id}' finds its bins in columns, but it gets what node '{behind[0]}' computes.\n"
+                "Hint: put it right behind the ingress, or give it bins."
+            )
+
+
+def _is_head(op: Any) -> bool:
+    return getattr(getattr(op, "kind", None), "name", "") == "head"
+
+
 def build_for_table(graph: Graph, spec: TableSpec | None, site: Site) -> Built:
     """The network of a graph for the columns of a table, or before there is one.
 
@@ -81,19 +115,20 @@ def check_network(graph: Graph) -> None:
     """Refuses a graph that cannot be a network with data from a table.
 
     Raises:
-      GraphError: No ingress, a layer that nothing feeds, or not one output.
+      GraphError: No ingress, a layer that nothing feeds, two heads, or not one output.
     """
     if not any(isinstance(node.op, Ingress) for node in graph):
         raise GraphError(
             "graph: there is no ingress, so that no data reaches it.\nHint: begin with jdl.po('ingress_num'), "
             "jdl.po('ingress_categ') or jdl.po('ingress_tensor')."
         )
+    _check_bins(graph)
     for node in graph:
-        behind = [port.node for port in graph.sources(node.id)]
-        if _prepares(node.op) and not all(isinstance(graph[name], Ingress) for name in behind):
+        ahead = [edge.target.node for edge in graph.edges if edge.source.node == node.id]
+        if _is_head(node.op) and any(_is_head(graph[name]) for name in ahead):
             raise GraphError(
-                f"graph: node '{node.id}' finds its bins in columns, but it gets what node '{behind[0]}' computes.\n"
-                "Hint: put it right behind the ingress, or give it bins."
+                f"graph: node '{ahead[0]}' stands behind node '{node.id}', but a network has one head, at its end.\n"
+                "Hint: jdl.nn('linear', out_features=...) is a layer of any width."
             )
     unfed = [port.node for port in graph.inputs if not isinstance(graph[port.node], Ingress)]
     if unfed:

@@ -124,6 +124,11 @@ class InitialValues:
         self._replays = self._on_host and log.n_generators == len(log.notes) == n_drawn
         self.n_parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
 
+    def shapes(self) -> tuple[Any, Any]:
+        """Parameters and other variables, of each the shape and type."""
+        leaves: list[Any] = self._leaves
+        return jax.tree.unflatten(self._tree, [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves])
+
     def draw(self, key: RandomKey, prepare: Callable[[Any], None] | None = None) -> tuple[Any, Any]:
         """Parameters and other variables for a key.
 

@@ -8,14 +8,18 @@ import re
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from flax import nnx
 
+from jdl.core.errors import ShapeError
 from jdl.core.fields import Field, check_values, with_defaults
 from jdl.core.graph import checked_id
+from jdl.io.names import imported, name_of
 from jdl.networks.array_spec import ArraySpec
 from jdl.networks.operator import NetworkOperator
+
+Codes = Literal["refuses", "takes", "keeps"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,9 @@ class LayerKind:
       n_outputs: Number of outputs, likewise.
       doc: What it computes, first line alone.
       prepares: Whether, with these values of the hyperparameters, the module takes something from the training rows.
+      target: The function or class of which it was made, by whose name it is found again.
+      codes: What it does with category codes: "refuses" them, since their order means nothing; "takes" them; or "keeps"
+        them as they are, so that a later layer may take them.
     """
 
     name: str
@@ -65,6 +72,8 @@ class LayerKind:
     n_outputs: Any = 1
     doc: str = ""
     prepares: Callable[[Mapping[str, Any]], bool] | None = None
+    target: Any = None
+    codes: Codes = "refuses"
 
     def __call__(self, *, id: str | None = None, **hyperparameters: Any) -> "Layer":
         """A layer of this kind.
@@ -81,8 +90,28 @@ class LayerKind:
     def __doc__(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.doc
 
+    def __reduce__(self) -> Any:
+        """Pickled by name: what it builds with may be a function inside of another one."""
+        from jdl.networks.layers.named import name_of_kind
+
+        name = name_of_kind(self) or name_of(self.target)
+        return (kind_named, (name,)) if name is not None else super().__reduce__()
+
+    def __copy__(self) -> "LayerKind":
+        return self
+
+    def __deepcopy__(self, memo: Any) -> "LayerKind":
+        return self
+
     def __repr__(self) -> str:
         return f"<layer kind '{self.name}'>"
+
+
+def kind_named(name: str) -> LayerKind:
+    """The kind of layers of a name in the catalogue, or of an importable name (`module:function`)."""
+    from jdl.networks.layers.named import kind_of
+
+    return kind_of(imported(name) if ":" in name else name)
 
 
 def layer_kind(
@@ -91,6 +120,7 @@ def layer_kind(
     n_outputs: Any = 1,
     name: str | None = None,
     prepares: Any = None,
+    codes: Codes = "refuses",
     **fields: Field,
 ) -> Callable[[Callable[..., nnx.Module]], LayerKind]:
     """Makes a `LayerKind` of a function that builds the module; its name and docstring are the layer's.
@@ -106,7 +136,8 @@ def layer_kind(
 
     def make(build: Callable[..., nnx.Module]) -> LayerKind:
         own_name = name or build.__name__.rstrip("_")
-        return LayerKind(own_name, build, fields, n_inputs, n_outputs, inspect.getdoc(build) or "", prepares)
+        doc = inspect.getdoc(build) or ""
+        return LayerKind(own_name, build, fields, n_inputs, n_outputs, doc, prepares, target=build, codes=codes)
 
     return make
 
@@ -173,17 +204,33 @@ class Layer(NetworkOperator):
         """Whether its module takes something from the training rows, by `prepare`."""
         return self.kind.prepares(self.params()) if self.kind.prepares is not None else False
 
+    @property
+    def keeps_codes(self) -> bool:
+        """Whether category codes pass through as they are."""
+        return self.kind.codes == "keeps"
+
     def build(self, site: Site, *inputs: ArraySpec) -> nnx.Module:
         """The module for inputs of these shapes.
 
         Raises:
           ShapeError: The inputs do not suit it.
         """
+        if self.kind.codes == "refuses" or (len({x.is_codes for x in inputs}) > 1 and self.kind.codes == "keeps"):
+            _refuse_codes(inputs)
         return self.kind.build(site, *inputs, **self.params())
 
     def __repr__(self) -> str:
         shown = [f"{n}={v!r}" for n, v in self.values if v != self.kind.fields[n].default]
         return f"<layer '{self.node_id}'>" + (" " + ", ".join(shown) if shown else "")
+
+
+def _refuse_codes(inputs: tuple[ArraySpec, ...]) -> None:
+    codes = next((x for x in inputs if x.is_codes), None)
+    if codes is not None:
+        raise ShapeError(
+            f"takes numbers, but its input {codes} holds category codes (integers), whose order means nothing: codes "
+            "need an embedding before it, such as jdl.nn('embed_categ', d_embedding=8) or jdl.nn('onehot')"
+        )
 
 
 def _number(given: Any, values: Mapping[str, Any]) -> Any:

@@ -15,6 +15,7 @@ from jdl.networks.embeddings import NumericEmbeddings
 from jdl.networks.flat import embed_flat, flat_width
 from jdl.networks.initial import Constant, UniformFanIn
 from jdl.networks.norm import BatchNorm
+from jdl.networks.remat import apply_block
 from jdl.networks.torch_state import Slots, TorchModule, under
 
 
@@ -69,14 +70,14 @@ class MLP(TorchModule):
         """Outputs for a batch of rows."""
         x = embed_flat(self.num_embeddings, x)
         for block in self.blocks:
-            x = block(x)
+            x = apply_block(block, x)
         return self.head(x)
 
-    def prepare(self, x: np.ndarray, x_cat: None = None, key: Any = None) -> None:
+    def prepare(self, x: np.ndarray, x_cat: None = None, key: Any = None, target: np.ndarray | None = None) -> None:
         """Fits the bins of the embeddings to the training rows, in place, in NumPy; nothing where there are none."""
         del x_cat, key
         if self.num_embeddings is not None:
-            self.num_embeddings.prepare(x[:, : self.num_embeddings.n_features])
+            self.num_embeddings.prepare(x[:, : self.num_embeddings.n_features], target)
 
     @staticmethod
     def no_weight_decay(path: Iterable[Any]) -> bool:

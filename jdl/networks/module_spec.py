@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
@@ -26,6 +27,9 @@ SUPPLIED: dict[str, Callable[[TableSpec, int, Any], Any]] = {
     "spec": lambda s, n, r: s,
     "rngs": lambda s, n, r: r,
 }
+# Names by which the call of a module asks for category codes.
+CODES = ("x_cat", "x_categ", "codes")
+_EITHER = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
 
 @dataclass(frozen=True)
@@ -46,24 +50,39 @@ class ModuleSpec(NetworkSpec):
 
         Raises:
           ConfigError: The constructor fails.
-          ShapeError: The network cannot be applied to the rows, or its output does not suit the task.
+          ShapeError: The network cannot be applied to the rows, or its output does not suit the task: (row, output), or
+            (row, k, output) of an ensemble of `model.k` members.
         """
         model = self._made(spec, n_outputs, rngs)
         batch = Unknowns().dims(["batch"])[0]
         numeric = ArraySpec((batch, len(spec.numeric)))
         codes = ArraySpec((batch, len(spec.categorical)), "int32")
-        inputs = {"numeric": (numeric,), "codes": (codes,), "both": (numeric, codes)}[reads(model)]
         who = f"module {name_of(self.target)}"
+        blocks = reads(model, who)
+        _check_all_read(who, blocks, spec)
+        inputs = tuple({"numeric": numeric, "codes": codes}[block] for block in blocks)
         try:
             (out,) = output_specs(model, *inputs)
         except ShapeError as error:
             raise ShapeError(f"{who} {error}.") from error
-        if out.ndim != 2 or out.shape[1] != n_outputs:
+        of_members = out.ndim == 3 and out.shape[1] == getattr(model, "k", None)
+        if not (out.ndim == 2 or of_members) or out.shape[-1] != n_outputs:
             raise ShapeError(
                 f"{who}: the task needs an output of shape (batch, {n_outputs}), but it gives {out}.\n"
                 "Hint: take 'd_out' (or 'n_outputs') as an argument of the constructor, for the last layer's width."
             )
         return model
+
+    @property
+    def prepares(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether the module (not known of a function) takes something from its training rows, by a `prepare`."""
+        return isinstance(self.target, nnx.Module | type) and _prepare_arguments(self.target) is not None
+
+    def prepare(self, model: Any, table: Table, target: Any, key: Any) -> None:
+        """Hands the training rows to the module, as its `prepare` asks for them."""
+        x_num, x_cat = (np.asarray(block) if block.shape[1] else None for block in (table.numeric, table.codes))
+        given = {"x": x_num, "x_num": x_num, "x_cat": x_cat, "key": key, "target": target}
+        model.prepare(**{name: given[name] for name in _prepare_arguments(model) or ()})
 
     def _made(self, spec: TableSpec, n_outputs: int, rngs: Any) -> Any:
         if isinstance(self.target, nnx.Module):
@@ -83,25 +102,67 @@ class ModuleSpec(NetworkSpec):
         return adopted(model, f"module {name_of(self.target)}")
 
     def forward(self, model: Any, table: Table) -> Float[Array, "row ..."]:
-        """Outputs for numbers, codes, or both, as the module's call has one argument or two."""
-        kind = reads(model)
-        if kind == "both":
-            return model(table.numeric, table.codes)
-        return model(table.codes if kind == "codes" else table.numeric)
+        """Outputs for numbers, codes, or both, as the module's call asks for them."""
+        return model(*(getattr(table, block) for block in reads(model)))
 
 
-def reads(model: Any) -> str:
-    """What a module's call takes: "numeric", "codes" (one argument whose name begins with x_cat or cat) or "both"."""
-    call = model.__call__ if isinstance(model, nnx.Module) else model
-    needed = [
-        p.name
-        for p in inspect.signature(call).parameters.values()
-        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty and p.name != "self"
-    ]
-    optional_codes = any(p.startswith(("x_cat", "cat")) for p in inspect.signature(call).parameters)
-    if len(needed) >= 2 or (optional_codes and len(needed) <= 1 and not needed[:1] == ["x_cat"]):
-        return "both"
-    return "codes" if needed and needed[0].startswith(("x_cat", "cat")) else "numeric"
+def _prepare_arguments(module: Any) -> tuple[str, ...] | None:
+    """What a module's `prepare` takes; None where it has none, or one that asks for other things."""
+    method = getattr(module, "prepare", None)
+    if not callable(method):
+        return None
+    names = tuple(name for name in inspect.signature(method).parameters if name != "self")
+    return names if names and {*names} <= {"x", "x_num", "x_cat", "key", "target"} else None
+
+
+def _check_all_read(who: str, blocks: tuple[str, ...], spec: TableSpec) -> None:
+    """Refuses columns that the module would never see.
+
+    Raises:
+      ShapeError: Names them.
+    """
+    for block, columns, hint in (
+        ("codes", spec.categorical, "def __call__(self, x_num, x_cat): ..., or jdl.po('encode') before the learner."),
+        ("numeric", spec.numeric, "def __call__(self, x_num, x_cat): ..."),
+    ):
+        if columns and block not in blocks:
+            names = ", ".join(f"'{c.name}'" for c in columns[:5])
+            what = "category codes" if block == "codes" else "numeric columns"
+            raise ShapeError(f"{who} takes no {what}, but there are columns {names}.\nHint: {hint}")
+
+
+def reads(call: Any, owner: str = "module") -> tuple[str, ...]:
+    """Which blocks of a table a call takes, in the order of its arguments: "numeric", "codes".
+
+    An argument called as one of `CODES` gets the category codes; another one the numeric columns. Arguments with
+    defaults are left alone, unless they are called so.
+
+    Raises:
+      ConfigError: Arguments of which it cannot be said what they are to get.
+
+    >>> reads(lambda x_num, x_cat=None: x_num)
+    ('numeric', 'codes')
+    >>> reads(lambda x, scale=2.0: x)
+    ('numeric',)
+    """
+    given = inspect.signature(call.__call__ if isinstance(call, nnx.Module) else call).parameters
+    empty, positional = inspect.Parameter.empty, (inspect.Parameter.POSITIONAL_ONLY, _EITHER)
+    taken = [p for name, p in given.items() if name != "self" and p.kind in positional]
+    needed = [p.name for p in taken if p.default is empty or p.name in (*CODES, "x_num")]
+    if not needed and taken:
+        needed = [taken[0].name]
+    named_only = [n for n, p in given.items() if p.kind is inspect.Parameter.KEYWORD_ONLY and p.default is empty]
+    if not needed and any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in given.values()):
+        return ("numeric",)
+    blocks = tuple("codes" if name in CODES else "numeric" for name in needed)
+    if named_only or not blocks or len(set(blocks)) < len(blocks) or [p.name for p in taken[: len(needed)]] != needed:
+        shown = ", ".join(f"'{name}'" for name in (*needed, *named_only)) or "none"
+        raise ConfigError(
+            f"{owner}: its call must take the numeric columns, the category codes as an argument called "
+            f"{' or '.join(map(repr, CODES))}, or both, and nothing else without default; it takes {shown}.\n"
+            "Hint: def __call__(self, x_num, x_cat): ..."
+        )
+    return blocks
 
 
 def name_of(target: Any) -> str:

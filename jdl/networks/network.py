@@ -1,7 +1,7 @@
 """A network graph as one module: built node by node, each from the shapes that the ones before it give."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flax import nnx
@@ -133,10 +133,21 @@ def _built(node: Any, site: Site, inputs: list[ArraySpec], graph: Graph) -> tupl
     except ShapeError as error:
         text = str(error)
         raise ShapeError(text if text.startswith("node ") else f"{who} {text}.") from error
+    if getattr(node.op, "keeps_codes", False):
+        outputs = tuple(_with_cardinalities(spec, inputs) for spec in outputs)
     empty = [spec for spec in outputs if any(isinstance(n, int) and n == 0 for n in spec.shape)]
     if empty:
         raise ShapeError(f"{who} would give {empty[0]} for {', '.join(map(str, inputs))}: an axis without elements.")
     return module, outputs
+
+
+def _with_cardinalities(spec: ArraySpec, inputs: list[ArraySpec]) -> ArraySpec:
+    """What a layer gives that keeps codes, with the numbers of codes of its columns, as far as they are known."""
+    sizes = [x.cardinalities for x in inputs]
+    if any(each is None for each in sizes):
+        return spec
+    joined = tuple(n for each in sizes for n in each or ())
+    return replace(spec, cardinalities=joined) if spec.ndim == 2 and spec.shape[1] == len(joined) else spec
 
 
 def _hint(size: Any, graph: Graph) -> str:

@@ -77,7 +77,9 @@ def _kind_of_function(function: Callable[..., Any]) -> LayerKind:
         return Apply(function, kwargs=values)
 
     name = getattr(function, "__name__", "fn")
-    return LayerKind(name if name.isidentifier() else "fn", build, fields, inputs, 1, inspect.getdoc(function) or "")
+    name = name if name.isidentifier() else "fn"
+    doc = inspect.getdoc(function) or ""
+    return LayerKind(name, build, fields, inputs, 1, doc, target=function, codes="takes")
 
 
 @lru_cache(maxsize=256)
@@ -93,7 +95,8 @@ def _kind_of_module(target: type) -> LayerKind:
         module = target(**values, **{name: SUPPLIED[name](site, inputs) for name in supplied})
         return adopted(module, f"layer '{target.__name__}'")
 
-    return LayerKind(target.__name__, build, fields, inputs, 1, inspect.getdoc(target) or "")
+    doc = inspect.getdoc(target) or ""
+    return LayerKind(target.__name__, build, fields, inputs, 1, doc, target=target, codes="takes")
 
 
 def parameters_of(target: Any) -> dict[str, inspect.Parameter]:

@@ -155,7 +155,7 @@ class RealMLP(TorchModule):
           x_num: Numeric features of the training rows.
           x_cat: Codes of the training rows.
           key: Where the random numbers come from.
-          target: Targets as the loss sees them, for `clamp_output`.
+          target: Targets as the loss sees them, for `clamp_output` and for bins of decision trees.
 
         Raises:
           ShapeError: Other columns than the model was built for.
@@ -164,7 +164,7 @@ class RealMLP(TorchModule):
         raw = self._raw(np, x_num, x_cat)
         self.scaling.prepare(raw)
         if self.num_embeddings is not None:
-            self.num_embeddings.prepare(self.scaling.embed(np, raw)[:, : self.n_num_features])
+            self.num_embeddings.prepare(self.scaling.embed(np, raw)[:, : self.n_num_features], target)
         if self.clamp is not None:
             self.clamp.prepare(target)
         if not self.data_init:
@@ -188,8 +188,8 @@ class RealMLP(TorchModule):
             parts.append(xp.asarray(x_num, np.float32))
         if x_cat is not None:
             parts.append(self.one_hot.embed(xp, xp.asarray(x_cat)[:, np.array(self.few, int)]))
-        if len({len(part) for part in parts}) > 1:
-            raise ShapeError(f"RealMLP: x_num and x_cat must have equal rows, got {[len(p) for p in parts]}.")
+        if len({part.shape[0] for part in parts}) > 1:
+            raise ShapeError(f"RealMLP: x_num and x_cat must have equal rows, got {[p.shape[0] for p in parts]}.")
         return xp.concatenate(parts, axis=1)
 
     def _net_input(self, xp: Any, x_num: Any, x_cat: Any) -> Float[Any, "row column"]:
@@ -203,7 +203,7 @@ class RealMLP(TorchModule):
             # A code that is out of range is unseen, as code 0 is.
             limits = np.array(self.cat_embeddings.cardinalities, np.int32)[None]
             embedded = self.cat_embeddings.embed(xp, xp.where((codes >= 0) & (codes < limits), codes, 0))
-            parts.append(embedded.reshape(len(x), -1))
+            parts.append(embedded.reshape(x.shape[0], -1))
         return xp.concatenate(parts, axis=1)
 
     @staticmethod

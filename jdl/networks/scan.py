@@ -16,6 +16,7 @@ from jax.core import Tracer
 
 from jdl.networks.context import batch_context, current_batch
 from jdl.networks.dropout import mix
+from jdl.networks.remat import apply_block
 
 SCANNED = 4  # copies from which on a scan is worth its bookkeeping
 
@@ -28,9 +29,10 @@ class Series(nnx.Module):
 
     def __call__(self, x: Any) -> Any:
         """What the last one gives."""
+        start = _calls_before()
         for i, module in enumerate(self.modules_):
-            with _copy_context(i):
-                x = module(x)  # pyright: ignore[reportCallIssue]
+            with _copy_context(i, start):
+                x = apply_block(module, x)
         return x
 
 
@@ -65,7 +67,7 @@ def in_turn(modules: Sequence[nnx.Module], x: Any) -> Any:
     """
     if len(modules) < MANY or not isinstance(x, Tracer):
         for module in modules:
-            x = module(x)  # pyright: ignore[reportCallIssue]
+            x = apply_block(module, x)
         return x
     graph = nnx.split(modules[0], nnx.Param, ...)[0]
     own = [nnx.split(module, nnx.Param, ...)[1:] for module in modules]
@@ -77,21 +79,31 @@ def in_turn(modules: Sequence[nnx.Module], x: Any) -> Any:
 
 def _scanned(graph: Any, own: Any, n: int, x: Any) -> tuple[Any, Any]:
     """What the last of n copies gives, and their variables that are no parameters."""
+    start = _calls_before()
 
     def body(x: Any, own: Any) -> Any:
         i, params, rest = own
         module: Any = nnx.merge(graph, params, rest, copy=True)
-        with _copy_context(i):
+        with _copy_context(i, start):
             y = module(x)
         return y, nnx.split(module, nnx.Param, ...)[2]
 
-    return jax.lax.scan(body, x, (jnp.arange(n), *own))
+    remat = current_batch().remat
+    step = jax.checkpoint(body) if remat else body  # pyright: ignore[reportPrivateImportUsage]
+    return jax.lax.scan(step, x, (jnp.arange(n), *own))
 
 
-def _copy_context(i: Any) -> Any:
-    """What the layers of copy i see: noise that is not that of the other copies."""
+def _calls_before() -> int:
+    """How many series of copies this batch has been through: one that is called twice draws other noise."""
+    batch = current_batch()
+    return 0 if batch.seed is None else batch.call("copies")
+
+
+def _copy_context(i: Any, start: int) -> Any:
+    """What the layers of copy i see: noise that is neither that of the other copies nor that of another call."""
     batch = current_batch()
     if batch.seed is None:
         return batch_context(batch)
-    seed = mix(batch.seed ^ mix(jnp.asarray(i, jnp.uint32) + jnp.uint32(0x3C6EF372)))
-    return batch_context(replace(batch, seed=seed))
+    word = jnp.asarray(i, jnp.uint32) + jnp.uint32((0x3C6EF372 + start * 0x9E3779B9) & 0xFFFFFFFF)
+    # Calls are counted anew in each copy: a copy is traced once for all, or once each.
+    return batch_context(replace(batch, seed=mix(batch.seed ^ mix(word)), calls={}))

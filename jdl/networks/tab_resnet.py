@@ -81,11 +81,11 @@ class TabResNet(TorchModule):
             x = self.final_norm(x)
         return self.head(nnx.relu(x))
 
-    def prepare(self, x: np.ndarray, x_cat: None = None, key: Any = None) -> None:
+    def prepare(self, x: np.ndarray, x_cat: None = None, key: Any = None, target: np.ndarray | None = None) -> None:
         """Fits the bins of the embeddings to the training rows, in place, in NumPy; nothing where there are none."""
         del x_cat, key
         if self.num_embeddings is not None:
-            self.num_embeddings.prepare(x[:, : self.num_embeddings.n_features])
+            self.num_embeddings.prepare(x[:, : self.num_embeddings.n_features], target)
 
     @staticmethod
     def no_weight_decay(path: Iterable[Any]) -> bool:

@@ -15,7 +15,6 @@ from jdl.networks.dropout import Dropout
 from jdl.networks.embeddings import (
     NumericEmbeddings,
     OneHotEncoding,
-    PiecewiseLinearEmbeddings,
     PiecewiseLinearEncoding,
 )
 from jdl.networks.ensemble import LinearBatchEnsemble, LinearEnsemble, Scaling, member_view, scaling_init
@@ -129,12 +128,18 @@ class TabM(TorchModule):
             raise ShapeError(f"TabM: expected rows of {self.k} members on axis 1, got {parts[0].shape[1]}.")
         return jnp.concatenate(parts, axis=-1)
 
-    def prepare(self, x_num: np.ndarray | None = None, x_cat: np.ndarray | None = None, key: Any = None) -> None:
+    def prepare(
+        self,
+        x_num: np.ndarray | None = None,
+        x_cat: np.ndarray | None = None,
+        key: Any = None,
+        target: np.ndarray | None = None,
+    ) -> None:
         """Fits the bins of the embeddings to the training rows, in place, in NumPy; nothing where there are none."""
         del x_cat, key
         if self.num_embeddings is not None:
             assert x_num is not None
-            self.num_embeddings.prepare(x_num)
+            self.num_embeddings.prepare(x_num, target)
 
     @staticmethod
     def no_weight_decay(path: Iterable[Any]) -> bool:
@@ -208,8 +213,6 @@ def _check_embeddings(embeddings: Any, n_features: int) -> int:
             f"TabM: num_embeddings must give one vector of equal width per feature, got {type(embeddings).__name__}.\n"
             "Hint: PiecewiseLinearEmbeddings(..., version='B') is the usual choice."
         )
-    if isinstance(embeddings, PiecewiseLinearEmbeddings) and embeddings.version != "B":
-        raise ConfigError("TabM: PiecewiseLinearEmbeddings must be of version 'B', got 'A'.")
     if embeddings.n_features != n_features:
         raise ConfigError(
             f"TabM: num_embeddings are for {embeddings.n_features} features, but n_num_features={n_features}."

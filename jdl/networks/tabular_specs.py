@@ -219,10 +219,6 @@ class RealMLPSpec(EmbeddedSpec):
         """Takes scales and initial values from the training rows."""
         x_num, x_cat = _or_none(np.asarray(table.numeric)), _or_none(np.asarray(table.codes))
         model.prepare(x_num, x_cat, key=key, target=target)
-        if self.embedding is not None and x_num is not None:
-            others = np.zeros((len(x_num), model.one_hot.d_out), np.float32)
-            scaled = model.scaling.embed(np, np.concatenate([x_num, others], axis=1))
-            self.embedding.prepare(model.num_embeddings, scaled[:, : x_num.shape[1]], target)
 
     def forward(self, model: Any, table: Table) -> Float[Array, "row output"]:
         """Outputs for numbers and codes."""

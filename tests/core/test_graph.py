@@ -1,12 +1,13 @@
 """Topology: composing, numbering of ids, hyperparameters by dotted names, drawings."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
 import jdl
 from jdl.core.errors import ConfigError, GraphError, MissingPackageError, UnknownNameError
-from jdl.core.graph import Edge, Graph, Port
+from jdl.core.graph import Edge, Graph, Node, Port
 
 
 def linear(n=2, **more):
@@ -63,7 +64,9 @@ def test_an_id_is_a_text_without_a_dot(bad):
 
 def test_numbers_of_ports_must_fit():
     two = jdl.nn("multihead_attention", num_heads=1, mode="cross")
-    with pytest.raises(GraphError, match=r"has 3 outputs, but node 'multihead_attention' takes 2 inputs"):
+    with pytest.raises(
+        GraphError, match=r"3 outputs \('linear', 'linear_2', 'linear_3'\), but node 'multihead.*' takes 2 inputs"
+    ):
         [linear(), linear(), linear()] >> two
     with pytest.raises(GraphError, match="takes no input"):
         linear() >> Graph((), (), (), ())
@@ -95,6 +98,43 @@ def test_equal_graphs_are_equal_and_hash_alike():
 def test_what_is_left_out_takes_its_edges_with_it():
     graph = (linear() >> jdl.nn("relu") >> linear(3)).without(["relu"])
     assert graph.ids == ("linear", "linear_2") and graph.edges == ()
+
+
+def test_what_is_left_is_open_where_edges_were_cut():
+    graph = linear() >> jdl.nn("relu") >> [linear(3), jdl.nn("identity")] >> jdl.nn("merge_sum")
+    left = graph.without(["relu"])
+    assert left.outputs == (Port("merge_sum"), Port("linear"))
+    assert left.inputs == (Port("linear"), Port("linear_2"), Port("identity"))
+    assert graph.without(["linear_2"]).inputs == (Port("linear"), Port("merge_sum", None))
+
+
+# -- put together by hand
+
+CHAIN = linear() >> jdl.nn("relu") >> linear(3)
+
+
+def test_nodes_in_any_order_are_sorted():
+    assert replace(CHAIN, nodes=CHAIN.nodes[::-1]) == CHAIN
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"edges": (*CHAIN.edges, Edge(Port("relu"), Port("linear")))}, r"'linear', 'relu' form a cycle \(linear >> "),
+        ({"edges": CHAIN.edges[:1]}, "nothing feeds input 0 of node 'linear_2'"),
+        ({"outputs": ()}, "node 'linear_2' dangles"),
+        ({"nodes": (*CHAIN.nodes, Node("tanh", jdl.nn("tanh")))}, "nothing feeds input 0 of node 'tanh'"),
+        ({"nodes": (*CHAIN.nodes, CHAIN.nodes[0])}, "two nodes have the id 'linear'"),
+        ({"edges": (*CHAIN.edges, Edge(Port("nope"), Port("relu")))}, "no node 'nope'.*'nope' >> 'relu'"),
+        ({"edges": (*CHAIN.edges, Edge(Port("linear"), Port("linear_2")))}, "'linear_2' is fed by more than one edge"),
+        ({"edges": (CHAIN.edges[0], Edge(Port("relu", 2), Port("linear_2")))}, "'relu' has 1 outputs.* no output 2"),
+        ({"inputs": (Port("linear"), Port("relu"))}, "'relu' is fed, and listed as an open input"),
+        ({"inputs": (Port("linear", 1),)}, "'linear' has 1 inputs.* no input 1"),
+    ],
+)
+def test_a_graph_put_together_wrongly_names_the_node(changes, message):
+    with pytest.raises(GraphError, match=message):
+        replace(CHAIN, **changes)
 
 
 def test_mermaid_names_all_nodes_and_edges():

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from jdl.core.errors import ConfigError
 from jdl.networks import Dropout
 from jdl.networks.context import BatchContext, batch_context, current_batch
 from jdl.networks.dropout import hash_uniform, mix
+from jdl.networks.scan import Series, Stacked
 from jdl.train.program import step_seed
 
 N = 1 << 16
@@ -25,6 +27,45 @@ def drop(rate, *, layer=0, x=None, **hyper):
     x = jnp.ones((256, 256)) if x is None else x
     with batch_context(BatchContext(seed=seed(), hyper=hyper)):
         return np.asarray(Dropout(rate, layer=layer)(x))
+
+
+def test_a_layer_that_is_called_twice_draws_twice():
+    layer, x = Dropout(0.5), jnp.ones((64, 64))
+
+    @jax.jit
+    def both(value):
+        with batch_context(BatchContext(seed=value)):
+            return layer(x), layer(x), Dropout(0.5)(x)
+
+    first, second, third = (np.asarray(y) != 0 for y in both(seed()))
+    np.testing.assert_array_equal(first, drop(0.5, x=x) != 0)
+    for a, b in ((first, second), (first, third), (second, third)):
+        assert 0.45 < (a == b).mean() < 0.55, "independent masks agree in half of their places"
+
+
+@pytest.mark.parametrize("kind", [Series, Stacked])
+def test_so_does_a_series_of_copies(kind):
+    copies, x = kind([Dropout(0.5), Dropout(0.5)]), jnp.ones((64, 64))
+    with batch_context(BatchContext(seed=seed())):
+        first, second, single = copies(x), copies(x), Dropout(0.5)(x)
+    kept = [np.asarray(y) != 0 for y in (first, second, single)]
+    assert 0.2 < kept[0].mean() < 0.3, "two masks leave a quarter"
+    assert 0.03 < (kept[0] & kept[1]).mean() < 0.1, "four leave a sixteenth"
+    assert 0.08 < (kept[0] & kept[2]).mean() < 0.17
+
+
+def test_a_copy_in_which_a_layer_is_called_twice_draws_twice():
+    class Twice(nnx.Module):
+        def __init__(self):
+            self.dropout = Dropout(0.5)
+
+        def __call__(self, x):
+            return self.dropout(self.dropout(x))
+
+    with batch_context(BatchContext(seed=seed())):
+        apart, scanned = (kind([Twice(), Twice()])(jnp.ones((64, 64))) for kind in (Series, Stacked))
+    assert 0.03 < (np.asarray(scanned) != 0).mean() < 0.1
+    assert 0.03 < (np.asarray(apart) != 0).mean() < 0.1
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])

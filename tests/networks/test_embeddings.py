@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jdl.core.errors import ConfigError, ShapeError, TaskError
+from jdl.core.errors import ConfigError, ShapeError, TaskError, UnknownNameError
 from jdl.core.random import as_key
 from jdl.networks import (
     CategoricalEmbeddings,
@@ -133,10 +133,28 @@ def test_prepare_takes_quantiles_and_leaves_columns_without_range_at_zero():
     assert layer.impl.weight[4].any()
 
 
+def test_trees_split_where_the_target_changes():
+    x = np.arange(16, dtype=np.float32)[:, None]
+    layer = ple(n_features=1, max_bins=4, binning="tree", version="A")
+    with pytest.raises(ConfigError, match=r"binning='tree' needs the target of the rows.*\n.*prepare\(x, target\)"):
+        layer.prepare(x)
+    layer.prepare(x, (x[:, 0] > 4).astype(np.int32))
+    edges = ple(bins=[[0.0, 4.5, 15.0]], max_bins=4, version="A")
+    np.testing.assert_allclose(layer.impl.weight[...], edges.impl.weight[...], rtol=1e-6)
+    layer.prepare(np.where(x == 9, np.nan, x), np.where(x[:, 0] > 9, 2.5, -1.0))
+    np.testing.assert_allclose(layer.impl.weight[0, 0], 1 / 9, rtol=1e-6)
+    with pytest.raises(UnknownNameError, match="'tree'"):
+        ple(n_features=1, max_bins=4, binning="trees")
+
+
 def test_preparing_on_few_rows_never_fails():
     for n in range(4):
         layer = ple(n_features=2, max_bins=8)
-        layer.prepare(np.arange(2.0 * n).reshape(n, 2).astype(np.float32))
+        rows = np.arange(2.0 * n).reshape(n, 2).astype(np.float32)
+        layer.prepare(rows)
+        assert np.isfinite(layer(jnp.ones((3, 2)))).all()
+        layer = ple(n_features=2, max_bins=8, binning="tree")
+        layer.prepare(rows, np.arange(n, dtype=np.float32))
         assert np.isfinite(layer(jnp.ones((3, 2)))).all()
 
 

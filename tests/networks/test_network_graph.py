@@ -1,5 +1,8 @@
 """Graphs of layers as modules: shapes, branches, blocks, own layers, mistakes."""
 
+from dataclasses import replace
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,6 +33,10 @@ def built(graph, *shape, n_outputs=None):
 
 MIXED = jdl.tsk("mixed")
 NUM = jdl.po("ingress_num")
+CATEG = jdl.po("ingress_categ")
+
+
+SITE = Site(HostRngs(RandomKey((0,))), n_outputs=1)
 
 
 def module(graph, task=MIXED, n_outputs=1):
@@ -82,6 +89,24 @@ def test_paths_of_a_branch_end_in_unbranch():
         built([linear(3), linear(3)] >> jdl.po("unbranch"), 4)
     with pytest.raises(ConfigError, match="two or more different names"):
         jdl.po("branch", ["a", "a"])
+
+
+def test_codes_pass_through_what_keeps_them():
+    two = [CATEG, CATEG] >> jdl.nn("merge_cat") >> jdl.nn("identity") >> jdl.nn("embed_categ", d_embedding=2)
+    assert str(build_for_table(two, MIXED.spec, SITE).specs["embed_categ"][0]) == "(batch, 4, 2)"
+    own = CATEG >> jdl.nn("fn", lambda codes: codes * 1.0) >> jdl.nn("head")
+    assert own.summary(MIXED).to_pandas().set_index("node").loc["head", "gives"] == "(batch, 1)"
+
+
+def test_embeddings_are_a_choice_too():
+    """Also where one of them finds bins in the columns that reach it through the branch."""
+    kinds = [jdl.nn("embed_pbld"), jdl.nn("embed_piecewise_linear", n_bins=3, binning="tree")]
+    graph = NUM >> jdl.po("branch", ["pbld", "ple"], "ple") >> kinds >> jdl.po("unbranch")
+    spec = GraphSpec(graph >> jdl.nn("flatten") >> jdl.nn("head"))
+    made: Any = spec.build(MIXED.spec, 1, HostRngs(RandomKey((0,))))
+    table = MIXED.table
+    spec.prepare(made, replace(table, numeric=np.nan_to_num(table.numeric)), np.arange(MIXED.n_rows) % 2, None)
+    assert np.asarray(made.nodes["embed_piecewise_linear"].impl.weight[...]).any()
 
 
 # -- blocks
@@ -144,6 +169,20 @@ def test_values_of_dynamic_hyperparameters_are_no_part_of_the_program():
     assert static_graph(graph) != static_graph(graph.set({"dropout.p": 0.0})), "no dropout is another program"
     block = jdl.nn("block", jdl.nn("dropout", p=0.1), n_blocks=2, trafo=half)
     assert block.dynamic() == {"0.dropout.p": 0.5, "1.dropout.p": 0.25}
+
+
+def test_a_trafo_leaves_dynamic_values_dynamic():
+    def half(i, values):
+        return {"dropout.p": values["dropout.p"] / (i + 1)}
+
+    graph = jdl.nn("block", jdl.nn("dropout", p=0.8), n_blocks=2, trafo=half) >> jdl.nn("identity")
+    other = graph.set({"block.dropout.p": 0.4})
+    assert static_graph(graph) == static_graph(other), "one program"
+    assert dynamic_values(other) == {"block.0.dropout.p": 0.4, "block.1.dropout.p": 0.2}
+    made, x = built(static_graph(graph), 50).module, np.ones((80, 50), np.float32)
+    with batch_context(BatchContext(seed=jnp.uint32(7), hyper=dynamic_values(graph))):
+        kept = np.asarray(made(x)) != 0
+    assert 0.09 < kept.mean() < 0.15, "0.2 of 0.6 are left"
 
 
 def test_a_block_takes_a_graph_of_layers_with_one_output():
@@ -232,6 +271,15 @@ def test_head_needs_a_task():
     [
         (linear(3) >> jdl.nn("head"), "there is no ingress"),
         (NUM >> [jdl.nn("head"), jdl.nn("head")], r"ends in 'head', 'head_2'"),
+        (NUM >> jdl.nn("head") >> jdl.nn("head"), "'head_2' stands behind node 'head', but a network has one head"),
+        (CATEG >> linear(3), "'linear' takes numbers, but .* holds category codes .* need an embedding"),
+        (CATEG >> jdl.nn("reshape", shape=(-1, 2)) >> jdl.nn("relu"), "'relu' takes numbers, but .* category codes"),
+        ([NUM, CATEG] >> jdl.nn("merge_cat") >> jdl.nn("head"), "'merge_cat' takes numbers, but .* category codes"),
+        (CATEG >> jdl.nn("block", linear(2), n_blocks=2), "'block.linear' takes numbers, but .* category codes"),
+        (
+            NUM >> jdl.nn("block", jdl.nn("embed_piecewise_linear") >> jdl.nn("flatten"), n_blocks=1),
+            "block.embed_piece",
+        ),
         ([NUM >> linear(3), linear(3)] >> jdl.nn("merge_sum") >> jdl.nn("head"), "nothing feeds node 'linear_2'"),
         (NUM >> linear(5), r"needs an output of shape \(batch, 1\), but node 'linear' gives \(batch, 5\)"),
         (NUM >> jdl.nn("unsqueeze", axis=1) >> jdl.nn("head"), r"node 'head' needs an input with 2 axes"),

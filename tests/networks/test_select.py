@@ -1,5 +1,7 @@
 """Choosing parameters by name, and another last layer."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,7 +10,10 @@ from flax import nnx
 from jdl.core.errors import ConfigError, UnknownNameError
 from jdl.networks import (
     MLP,
+    FTTransformer,
+    RealMLP,
     TabM,
+    TabResNet,
     parameter_names,
     replace_head,
     select_all,
@@ -17,6 +22,7 @@ from jdl.networks import (
     select_name,
     select_none,
 )
+from jdl.networks.ntk import NTKLinear
 
 NAMES = ("blocks.0.linear.bias", "blocks.0.linear.kernel", "head.bias", "head.kernel")
 
@@ -68,6 +74,40 @@ def test_a_new_head_keeps_all_else():
     np.testing.assert_array_equal(model.blocks[0].linear.kernel[...], before)
 
 
+@pytest.mark.parametrize("arch_type", ["tabm", "tabm-mini", "tabm-packed"])
+def test_an_ensemble_gets_a_head_per_member(arch_type):
+    model: Any = TabM(n_num_features=3, d_out=1, k=4, d_block=8, arch_type=arch_type, rngs=nnx.Rngs(0))
+    assert replace_head(model, 5, rngs=nnx.Rngs(1)) is model
+    model.eval()
+    y = np.asarray(model(jnp.ones((2, 3))))
+    assert y.shape == (2, 4, 5)
+    assert len({head.tobytes() for head in np.asarray(model.head.weight[...])}) == 4, "no two members begin alike"
+
+
+@pytest.mark.parametrize("simple", [False, True])
+def test_realmlp_keeps_its_kind_of_layer(simple):
+    make: Any = RealMLP.simple if simple else RealMLP
+    model = make(n_num_features=3, d_out=1, hidden_sizes=(8,), clamp_output=True, rngs=nnx.Rngs(0))
+    x, target = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32), np.zeros((20, 4), np.float32)
+    model.prepare(x, key=0, target=target[:, 0])
+    replace_head(model, 4, rngs=nnx.Rngs(1))
+    assert isinstance(model.head, NTKLinear) and bool(np.asarray(model.head.kernel[...]).any()) != simple
+    model.eval()
+    assert model(x).shape == (20, 4) and bool(np.asarray(model(x)).any()) != simple, "the old clamp is gone"
+    model.prepare(x, key=0, target=target)
+    np.testing.assert_array_equal(model(x), target)
+
+
+def test_other_models_keep_theirs():
+    for model in (
+        TabResNet(3, 1, n_blocks=1, d_block=8, rngs=nnx.Rngs(0)),
+        FTTransformer(n_cont_features=3, d_out=1, n_blocks=1, rngs=nnx.Rngs(0)),
+    ):
+        replace_head(model, 4, rngs=nnx.Rngs(1))
+        model.eval()
+        assert model(jnp.ones((2, 3))).shape == (2, 4)
+
+
 def test_the_last_layer_of_nested_modules_is_the_head():
     inner = nnx.Sequential(nnx.Linear(3, 4, rngs=nnx.Rngs(0)), nnx.relu)
     outer = nnx.Sequential(inner, nnx.Linear(4, 2, use_bias=False, rngs=nnx.Rngs(0)))
@@ -78,5 +118,5 @@ def test_the_last_layer_of_nested_modules_is_the_head():
 def test_a_network_without_linear_layer_has_no_head():
     with pytest.raises(ConfigError, match="no linear layer to replace"):
         replace_head(nnx.LayerNorm(3, rngs=nnx.Rngs(0)), 2, rngs=nnx.Rngs(0))
-    with pytest.raises(ConfigError, match="'d_out' must be 1 or more"):
+    with pytest.raises(ConfigError, match="d_out must be an integer from 1 on"):
         replace_head(mlp(), 0, rngs=nnx.Rngs(0))

@@ -262,12 +262,6 @@ BAD = {
         "needs linformer_kv_compression_ratio",
     ),
     "both widths": (lambda: TabResNet(3, 1, d_hidden=3, d_hidden_multiplier=2.0, rngs=host()), "got both"),
-    "ensemble of version A": (
-        lambda: tabm_of(
-            PiecewiseLinearEmbeddings(None, 3, activation=True, version="A", n_features=8, max_bins=4, rngs=host())
-        ),
-        "version 'B'",
-    ),
     "other features": (lambda: tabm_of(ple(host(), 7)), "for 7 features, but n_num_features=8"),
     "other features, realmlp": (
         lambda: RealMLP(n_num_features=8, d_out=1, num_embeddings=PBLDEmbeddings(3, rngs=host()), rngs=host()),

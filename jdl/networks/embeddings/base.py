@@ -44,9 +44,9 @@ class NumericEmbeddings(TorchModule):
         columns(type(self).__name__, "x", x, self.n_features)
         return self.embed(xp, xp.asarray(x)).reshape(*x.shape[:-1], self.d_flat)
 
-    def prepare(self, x_num: Float[np.ndarray, "row feature"]) -> None:
+    def prepare(self, x_num: Float[np.ndarray, "row feature"], target: np.ndarray | None = None) -> None:
         """Takes from the training rows what the kind learns from them, in place and in NumPy; most learn nothing."""
-        del x_num
+        del x_num, target
 
     @property
     def d_flat(self) -> int:

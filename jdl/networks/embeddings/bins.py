@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from jdl.core.errors import ConfigError, ShapeError, TaskError
 
@@ -69,22 +69,29 @@ def tree_bins(
     >>> edges.tolist()
     [0.0, 2.5, 7.0]
     """
-    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
-
     x = _checked("tree_bins", x, n_bins)
     if np.shape(y) != (len(x),):
         raise ShapeError(f"tree_bins: y must have shape ({len(x)},), a value per row of x, got {np.shape(y)}.")
     options = dict(tree_kwargs or {})
     if "max_leaf_nodes" in options:
         raise ConfigError("tree_bins: tree_kwargs must not hold 'max_leaf_nodes'.\nHint: n_bins sets it.")
+    return [tree_edges(column, y, n_bins, regression=regression, **options) for column in x.T]
+
+
+def tree_edges(
+    column: Float[np.ndarray, "row"], y: Shaped[np.ndarray, "row"], n_bins: int, *, regression: bool, **options: Any
+) -> np.ndarray:
+    """Rising edges of one column without missing values: its ends, and the thresholds of a decision tree.
+
+    The same rows give the same edges: the tree's own randomness, which decides between equal splits, has a fixed seed.
+    """
+    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
     tree_class: Any = DecisionTreeRegressor if regression else DecisionTreeClassifier
-    edges = []
-    for column in x.astype(np.float32).T:
-        tree = tree_class(max_leaf_nodes=n_bins, **options).fit(column[:, None], y).tree_
-        inner = tree.threshold[tree.children_left != tree.children_right]
-        ends = [column.min(), column.max()]
-        edges.append(np.unique(np.array([*ends, *inner], np.float32)))
-    return edges
+    column = column.astype(np.float32)
+    tree = tree_class(max_leaf_nodes=n_bins, **{"random_state": 0, **options}).fit(column[:, None], y).tree_
+    inner = tree.threshold[tree.children_left != tree.children_right]
+    return np.unique(np.array([column.min(), column.max(), *inner], np.float32))
 
 
 def checked_bins(owner: str, bins: Sequence[Any]) -> list[np.ndarray]:

@@ -11,16 +11,18 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Float
 
-from jdl.core.errors import ConfigError
+from jdl.core.errors import ConfigError, UnknownNameError
 from jdl.networks.check import positive
 from jdl.networks.embeddings.base import NLinear, NumericEmbeddings, like, per_feature
-from jdl.networks.embeddings.bins import checked_bins, quantile_edges
+from jdl.networks.embeddings.bins import checked_bins, quantile_edges, tree_edges
 from jdl.networks.embeddings.linear import LinearEmbeddings
 from jdl.networks.fitted import Fitted
 from jdl.networks.initial import Constant
 from jdl.networks.torch_state import Slots, under
 
 Bins = Sequence[Any] | None
+Binning = Literal["quantile", "tree"]
+BINNINGS = ("quantile", "tree")
 _BUFFERS = ("weight", "bias", "mask", "single_bin_mask")
 
 
@@ -30,7 +32,11 @@ class PiecewiseLinear(nnx.Module):
     Without bins every slot is 0 for every value, until `set_bins` or `prepare`.
     """
 
-    def __init__(self, owner: str, bins: Bins, n_features: int | None, max_bins: int | None):
+    def __init__(
+        self, owner: str, bins: Bins, n_features: int | None, max_bins: int | None, binning: Binning = "quantile"
+    ):
+        if binning not in BINNINGS:
+            raise UnknownNameError.of("binning", binning, BINNINGS, owner=owner)
         edges = None if bins is None else checked_bins(owner, bins)
         if edges is not None:
             n_features = len(edges) if n_features is None else n_features
@@ -42,6 +48,7 @@ class PiecewiseLinear(nnx.Module):
             )
         positive(owner, n_features=n_features, max_bins=max_bins)
         self.owner = owner
+        self.binning = binning
         self.weight = Fitted(np.zeros((n_features, max_bins), np.float32))
         self.bias = Fitted(np.zeros((n_features, max_bins), np.float32))
         self.single = Fitted(np.zeros((n_features,), bool))
@@ -78,21 +85,37 @@ class PiecewiseLinear(nnx.Module):
         for variable, values in ((self.weight, weight), (self.bias, bias), (self.single, single)):
             variable.set_value(values)
 
-    def prepare(self, x_num: Float[np.ndarray, "row feature"]) -> None:
-        """Takes the quantiles of these rows as edges.
+    def prepare(self, x_num: Float[np.ndarray, "row feature"], target: np.ndarray | None = None) -> None:
+        """Takes the quantiles of these rows as edges, or the thresholds of a decision tree per column.
 
         Missing values count for nothing. A column without a range, up to float32, gets no bins: one that is a
         million times narrower than its values are large would turn rounding into huge numbers.
+
+        Args:
+          x_num: Training rows.
+          target: Of each row, for trees: integers are classes, other numbers are values.
+
+        Raises:
+          ConfigError: Trees without a target.
         """
-        max_bins = self.weight.shape[1]
+        if self.binning == "tree" and target is None:
+            raise ConfigError(f"{self.owner}: binning='tree' needs the target of the rows.\nHint: prepare(x, target).")
         bins = []
         for column in np.asarray(x_num).T:
-            column = column[np.isfinite(column)]
-            n_bins = min(max_bins, max(len(column) - 1, 1))
-            edges = quantile_edges(column, n_bins) if len(column) > 1 else np.zeros(1, np.float32)
+            finite = np.isfinite(column)
+            edges = self._edges(column[finite], None if target is None else np.asarray(target)[finite])
             wide = len(edges) > 1 and edges[-1] - edges[0] > 1e-6 * max(1.0, float(np.abs(edges).max()))
             bins.append(edges if wide else None)
         self.set_bins(bins)
+
+    def _edges(self, column: Float[np.ndarray, "row"], target: np.ndarray | None) -> np.ndarray:
+        """Edges of a column's bins; fewer than two where there are none."""
+        if len(column) < 2:
+            return np.zeros(1, np.float32)
+        n_bins = min(self.weight.shape[1], max(len(column) - 1, 1))
+        if self.binning == "quantile" or target is None or n_bins < 2:
+            return quantile_edges(column, n_bins)
+        return tree_edges(column, target, n_bins, regression=not np.issubdtype(target.dtype, np.integer))
 
     def embed(self, xp: Any, x: Float[Any, "*batch feature"]) -> Float[Any, "*batch feature slot"]:
         """How far `x` is in each bin: 0 before, 1 behind; beyond the outer edges the lines go on."""
@@ -115,6 +138,7 @@ class PiecewiseLinearEncoding(NumericEmbeddings):
       bins: Rising edges per feature; None leaves them to `prepare` or `set_bins`.
       n_features: Number of features, where there are no bins yet.
       max_bins: Slots per feature, where there are no bins yet. Then all of them are kept, else those in use.
+      binning: How `prepare` finds edges: "quantile", or "tree" for the thresholds of a decision tree on the target.
 
     Raises:
       ConfigError: Edges that do not rise, or neither bins nor sizes.
@@ -127,8 +151,15 @@ class PiecewiseLinearEncoding(NumericEmbeddings):
     [[1.0, 0.5, 0.5], [-1.0, 0.0, 1.5]]
     """
 
-    def __init__(self, bins: Bins = None, *, n_features: int | None = None, max_bins: int | None = None):
-        self.impl = PiecewiseLinear("PiecewiseLinearEncoding", bins, n_features, max_bins)
+    def __init__(
+        self,
+        bins: Bins = None,
+        *,
+        n_features: int | None = None,
+        max_bins: int | None = None,
+        binning: Binning = "quantile",
+    ):
+        self.impl = PiecewiseLinear("PiecewiseLinearEncoding", bins, n_features, max_bins, binning)
         n, m = self.impl.weight.shape
         kept = range(n * m)
         if bins is not None and max_bins is None:
@@ -155,9 +186,9 @@ class PiecewiseLinearEncoding(NumericEmbeddings):
         """Takes these edges, in place; not more per feature than there are slots."""
         self.impl.set_bins(bins)
 
-    def prepare(self, x_num: Float[np.ndarray, "row feature"]) -> None:
-        """Takes the quantiles of the training rows as edges, in place."""
-        self.impl.prepare(x_num)
+    def prepare(self, x_num: Float[np.ndarray, "row feature"], target: np.ndarray | None = None) -> None:
+        """Takes edges from the training rows, in place; trees need the target of each row."""
+        self.impl.prepare(x_num, target)
 
     def torch_slots(self) -> Slots:
         """No weights, but the names of the package's buffers."""
@@ -177,6 +208,7 @@ class PiecewiseLinearEmbeddings(NumericEmbeddings):
       version: "A" or "B".
       n_features: Number of features, where there are no bins yet.
       max_bins: Slots per feature; by default the most bins that a feature has.
+      binning: How `prepare` finds edges: "quantile", or "tree" for the thresholds of a decision tree on the target.
       rngs: `nnx.Rngs`, or `HostRngs` to draw on the host.
 
     Raises:
@@ -202,6 +234,7 @@ class PiecewiseLinearEmbeddings(NumericEmbeddings):
         version: Literal["A", "B"],
         n_features: int | None = None,
         max_bins: int | None = None,
+        binning: Binning = "quantile",
         rngs: Any,
     ):
         owner = "PiecewiseLinearEmbeddings"
@@ -210,7 +243,7 @@ class PiecewiseLinearEmbeddings(NumericEmbeddings):
             raise ConfigError(f"{owner}: version must be 'A' or 'B', got {version!r}.\nHint: TabM uses 'B'.")
         self.activation = activation
         self.version = version
-        self.impl = PiecewiseLinear(owner, bins, n_features, max_bins)
+        self.impl = PiecewiseLinear(owner, bins, n_features, max_bins, binning)
         n, m = self.impl.weight.shape
         self.linear0 = LinearEmbeddings(n, d_embedding, rngs=rngs) if version == "B" else None
         init = Constant(0.0) if version == "B" else None
@@ -237,9 +270,9 @@ class PiecewiseLinearEmbeddings(NumericEmbeddings):
         """Takes these edges, in place; not more per feature than there are slots."""
         self.impl.set_bins(bins)
 
-    def prepare(self, x_num: Float[np.ndarray, "row feature"]) -> None:
-        """Takes the quantiles of the training rows as edges, in place."""
-        self.impl.prepare(x_num)
+    def prepare(self, x_num: Float[np.ndarray, "row feature"], target: np.ndarray | None = None) -> None:
+        """Takes edges from the training rows, in place; trees need the target of each row."""
+        self.impl.prepare(x_num, target)
 
     def torch_slots(self) -> Slots:
         """Names of `rtdl_num_embeddings.PiecewiseLinearEmbeddings`."""

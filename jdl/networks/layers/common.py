@@ -82,7 +82,7 @@ def need_codes(x: ArraySpec) -> None:
     Raises:
       ShapeError: Says so.
     """
-    if not jnp.issubdtype(x.dtype, jnp.integer):
+    if not x.is_codes:
         raise ShapeError(f"needs codes (integers), but its input {x} holds {jnp.dtype(x.dtype).name}")
 
 

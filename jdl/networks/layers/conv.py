@@ -125,7 +125,7 @@ def need_mode(x: ArraySpec, padding: dict[int, tuple[int, int]], mode: str) -> N
             raise ShapeError(f"pads axis {axis} by {max(pair)} ({mode}), at most {most} for its input {x}")
 
 
-def _shared(n: int) -> dict[str, Field]:
+def _shared(n: int) -> dict[str, Any]:
     return {
         "out_channels": Field("int", low=1, doc="Channels of the output."),
         "kernel_size": per_axis("kernel_size", n, "Size of a window: one number, or one per axis of space."),

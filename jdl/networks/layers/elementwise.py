@@ -12,9 +12,9 @@ from jdl.core.errors import ConfigError, ShapeError
 from jdl.core.fields import Field
 from jdl.networks.array_spec import ArraySpec
 from jdl.networks.context import current_batch
-from jdl.networks.dropout import hash_uniform
+from jdl.networks.dropout import batch_uniform
 from jdl.networks.initial import Constant
-from jdl.networks.layer import Apply, LayerKind, Site, layer_kind
+from jdl.networks.layer import Apply, Codes, LayerKind, Site, layer_kind
 from jdl.networks.layers.common import inner_axis, stream
 
 
@@ -53,17 +53,17 @@ def soft_min(x: Array, axis: int) -> Array:
     return jax.nn.softmax(-x, axis=axis)
 
 
-def _plain(name: str, function: Callable[..., Any], doc: str) -> LayerKind:
+def _plain(name: str, function: Callable[..., Any], doc: str, codes: Codes = "refuses") -> LayerKind:
     def build(site: Site, x: ArraySpec) -> nnx.Module:
         del site, x
         return Apply(function)
 
     build.__doc__ = doc
-    return layer_kind(name=name)(build)
+    return layer_kind(name=name, codes=codes)(build)
 
 
 PLAIN = [
-    _plain("identity", same, "The input as it is."),
+    _plain("identity", same, "The input as it is.", codes="keeps"),
     _plain("relu", jax.nn.relu, "max(0, x)."),
     _plain("relu6", jax.nn.relu6, "min(max(0, x), 6)."),
     _plain("selu", jax.nn.selu, "Scaled exponential unit, which keeps mean 0 and variance 1 (Klambauer et al., 2017)."),
@@ -232,15 +232,15 @@ class RReLU(nnx.Module):
 
     def __call__(self, x: Float[Array, "*any"]) -> Float[Array, "*any"]:
         """X above 0, slope * x below; the mean slope when evaluating."""
-        seed = current_batch().seed
+        batch = current_batch()
         if self.deterministic:
             return jnp.where(x > 0, x, x * ((self.lower + self.upper) / 2))
-        if seed is None:
+        if batch.seed is None:
             raise ConfigError(
                 "rrelu: needs randomness while training, and there is none outside of jdl's training.\n"
                 "Hint: switch it off with model.eval()."
             )
-        uniform = hash_uniform(seed, self.layer, x.shape).astype(x.dtype)
+        uniform = batch_uniform(batch, self.layer, x.shape).astype(x.dtype)
         return jnp.where(x > 0, x, x * (self.lower + (self.upper - self.lower) * uniform))
 
 

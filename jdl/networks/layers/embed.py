@@ -14,9 +14,11 @@ from jdl.networks.embeddings import (
     LinearEmbeddings,
     LinearReLUEmbeddings,
     OneHotEncoding,
+    PBLDEmbeddings,
     PeriodicEmbeddings,
     PiecewiseLinearEmbeddings,
 )
+from jdl.networks.embeddings.piecewise import BINNINGS
 from jdl.networks.initial import UniformFanIn, ZeroRows
 from jdl.networks.layer import Site, layer_kind
 from jdl.networks.layers.common import need_codes
@@ -68,6 +70,22 @@ def embed_periodic(site: Site, x: ArraySpec, **values: Any) -> nnx.Module:
     return PeriodicEmbeddings(n_features, values.pop("d_embedding"), **values, rngs=site.rngs)
 
 
+@layer_kind(
+    d_embedding=Field("int", 4, low=2, doc="Size of the vector of a number, whose last value is the number itself."),
+    n_frequencies=Field("int", 16, low=1, doc="Cosines per number."),
+    frequency_init_scale=Field(
+        "float", 0.1, low=0, open_low=True, doc="Standard deviation of the initial frequencies; worth tuning."
+    ),
+    activation=Field("bool", False, doc="Whether ReLU follows the linear map."),
+)
+def embed_pbld(site: Site, x: ArraySpec, **values: Any) -> nnx.Module:
+    """Cosines with learned frequencies and phases, a linear map, and the number itself: (batch, feature, d_embedding).
+
+    RealMLP's embedding (Holzmüller et al., Better by default, 2024).
+    """
+    return PBLDEmbeddings(_n_features(x), values.pop("d_embedding"), **values, rngs=site.rngs)
+
+
 def _bins(value: Any) -> Any:
     try:
         return None if value is None else tuple(tuple(float(edge) for edge in edges) for edges in value)
@@ -84,13 +102,20 @@ def _finds_bins(values: Mapping[str, Any]) -> bool:
     d_embedding=_d_embedding(16),
     n_bins=Field("int", 48, low=1, doc="Most bins of a column, where they are found in the training rows."),
     bins=Field(default=None, convert=_bins, doc="Rising edges of bins per column; None finds them."),
+    binning=Field(
+        "str",
+        "quantile",
+        choices=BINNINGS,
+        doc="How they are found: quantiles, or the splits of a decision tree per column on the target.",
+    ),
     activation=Field("bool", False, doc="Whether ReLU follows the linear map."),
     version=Field("str", "B", choices=("A", "B"), doc="'B', of TabM, adds a linear embedding and starts as one."),
 )
 def embed_piecewise_linear(site: Site, x: ArraySpec, **values: Any) -> nnx.Module:
     """How far a number is in each of its column's bins, and a linear map: (batch, feature, d_embedding).
 
-    Bins that are not given come from the training rows, by the module's `prepare`; until then they count for nothing.
+    Bins that are not given come from the training rows of the fold, by the module's `prepare`, on the host in NumPy
+    (trees: scikit-learn's); until then they count for nothing.
     Gorishniy et al., On embeddings for numerical features in tabular deep learning, 2022.
     """
     n_features, bins = _n_features(x), values["bins"]
@@ -103,11 +128,12 @@ def embed_piecewise_linear(site: Site, x: ArraySpec, **values: Any) -> nnx.Modul
         version=values["version"],
         n_features=n_features,
         max_bins=values["n_bins"] if bins is None else None,
+        binning=values["binning"],
         rngs=site.rngs,
     )
 
 
-@layer_kind(cardinalities=CARDINALITIES)
+@layer_kind(codes="takes", cardinalities=CARDINALITIES)
 def onehot(site: Site, x: ArraySpec, cardinalities: tuple[int, ...] | None) -> nnx.Module:
     """A column of zeros and ones per code: (batch, feature) -> (batch, sum of cardinalities).
 
@@ -120,6 +146,7 @@ def onehot(site: Site, x: ArraySpec, cardinalities: tuple[int, ...] | None) -> n
 
 
 @layer_kind(
+    codes="takes",
     d_embedding=Field("int", low=1, doc="Size of the vector of a code."),
     cardinalities=CARDINALITIES,
     bias=Field("bool", True, doc="Whether to add a learned vector per column."),
@@ -139,4 +166,4 @@ def embed_categ(
     return CategoricalEmbeddings(sizes, d_embedding, bias, init=init, rngs=site.rngs)
 
 
-KINDS = (embed_linear, embed_linear_relu, embed_periodic, embed_piecewise_linear, onehot, embed_categ)
+KINDS = (embed_linear, embed_linear_relu, embed_periodic, embed_pbld, embed_piecewise_linear, onehot, embed_categ)

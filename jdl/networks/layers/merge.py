@@ -54,7 +54,9 @@ def _combining(name: str, function: Callable[..., Any], doc: str) -> LayerKind:
     return layer_kind(name=name, n_inputs=None)(build)
 
 
-@layer_kind(n_inputs=None, axis=Field("int", -1, doc="Axis on which the inputs are put behind each other."))
+@layer_kind(
+    n_inputs=None, codes="keeps", axis=Field("int", -1, doc="Axis on which the inputs are put behind each other.")
+)
 def merge_cat(site: Site, *inputs: ArraySpec, axis: int) -> nnx.Module:
     """Concatenates its inputs on an axis; their other sizes are equal."""
     del site

@@ -14,7 +14,7 @@ from jdl.networks.layers.conv import SPACE, axes_of, need_room
 from jdl.networks.pool import adaptive_pool, avg_pool, max_pool, max_pool_with_indices
 
 
-def _shared(n: int) -> dict[str, Field]:
+def _shared(n: int) -> dict[str, Any]:
     return {
         "kernel_size": per_axis("kernel_size", n, "Size of a window: one number, or one per axis of space."),
         "stride": per_axis("stride", n, "Steps between windows; None takes the size of a window.", None, optional=True),

@@ -53,11 +53,12 @@ def _new_shape(value: Any) -> Any:
 
 
 @layer_kind(
+    codes="keeps",
     shape=Field(
         convert=_new_shape,
         doc="The whole new shape: -1 (or None) for the batch, then sizes, one of which may be -1 for what is left; "
         "or a function from the old shape to the new one.",
-    )
+    ),
 )
 def reshape(site: Site, x: ArraySpec, shape: Any) -> nnx.Module:
     """Another shape for the same elements of each row."""
@@ -95,7 +96,7 @@ def _shown(rest: tuple[Any, ...]) -> str:
     return f"({', '.join(['batch', *map(str, rest)])})"
 
 
-@layer_kind(axes=Field("ints", doc="Axes to take away where their size is 1; not the batch."))
+@layer_kind(codes="keeps", axes=Field("ints", doc="Axes to take away where their size is 1; not the batch."))
 def squeeze(site: Site, x: ArraySpec, axes: tuple[int, ...]) -> nnx.Module:
     """Takes away axes whose size is 1; an axis of another or unknown size stays."""
     del site
@@ -103,7 +104,9 @@ def squeeze(site: Site, x: ArraySpec, axes: tuple[int, ...]) -> nnx.Module:
     return Apply(jnp.squeeze, (tuple(sorted(i for i in positions if isinstance(x.shape[i], int) and x.shape[i] == 1)),))
 
 
-@layer_kind(axis=Field("int", doc="Position of the new axis in the output; negative ones count from the end."))
+@layer_kind(
+    codes="keeps", axis=Field("int", doc="Position of the new axis in the output; negative ones count from the end.")
+)
 def unsqueeze(site: Site, x: ArraySpec, axis: int) -> nnx.Module:
     """Inserts an axis of size 1."""
     del site
@@ -116,6 +119,7 @@ def unsqueeze(site: Site, x: ArraySpec, axis: int) -> nnx.Module:
 
 
 @layer_kind(
+    codes="keeps",
     start_axis=Field("int", 1, doc="First of the axes that become one; not the batch."),
     end_axis=Field("int", -1, doc="Last of the axes that become one."),
 )

@@ -31,21 +31,22 @@ CARDINALITIES = Field(
 )
 
 
-@layer_kind(d_token=_D_TOKEN, bias=_BIAS, init=_INIT)
-def tokenizer_num(site: Site, x: ArraySpec, d_token: int, bias: bool, init: str) -> nnx.Module:
+@layer_kind(d_token=_D_TOKEN, bias=_BIAS, initialization=_INIT)
+def tokenizer_num(site: Site, x: ArraySpec, d_token: int, bias: bool, initialization: str) -> nnx.Module:
     """A token per number: (batch, n) -> (batch, n, d_token), x_i * weight_i + bias_i."""
     x.need_ndim(2, what="(batch, feature)")
-    return NumberTokens(x.size(1), d_token, bias=bias, init=init, rngs=site.rngs)
+    return NumberTokens(x.size(1), d_token, bias=bias, init=initialization, rngs=site.rngs)
 
 
 @layer_kind(
+    codes="takes",
     d_token=_D_TOKEN,
     bias=_BIAS,
-    init=_INIT,
+    initialization=_INIT,
     cardinalities=CARDINALITIES,
 )
 def tokenizer_categ(
-    site: Site, x: ArraySpec, d_token: int, bias: bool, init: str, cardinalities: tuple[int, ...] | None
+    site: Site, x: ArraySpec, d_token: int, bias: bool, initialization: str, cardinalities: tuple[int, ...] | None
 ) -> nnx.Module:
     """A token per category code: (batch, n) -> (batch, n, d_token), from one table with a row per code.
 
@@ -54,7 +55,7 @@ def tokenizer_categ(
     x.need_ndim(2, what="(batch, feature)")
     need_codes(x)
     sizes = cardinalities_of(x, cardinalities)
-    return CodeTokens(sizes, d_token, bias=bias, init=init, rngs=site.rngs)
+    return CodeTokens(sizes, d_token, bias=bias, init=initialization, rngs=site.rngs)
 
 
 def cardinalities_of(x: ArraySpec, given: tuple[int, ...] | None) -> tuple[int, ...]:
@@ -74,6 +75,7 @@ def cardinalities_of(x: ArraySpec, given: tuple[int, ...] | None) -> tuple[int, 
 
 
 @layer_kind(
+    codes="takes",
     embedding_dim=Field("int", low=1, doc="Size of a vector."),
     num_embeddings=Field(
         "int",
@@ -99,11 +101,11 @@ def embedding(site: Site, x: ArraySpec, embedding_dim: int, num_embeddings: int 
     return Embedding(n, embedding_dim, init=initial, rngs=site.rngs)
 
 
-@layer_kind(init=_INIT)
-def ft_cls(site: Site, x: ArraySpec, init: str) -> nnx.Module:
+@layer_kind(initialization=_INIT)
+def ft_cls(site: Site, x: ArraySpec, initialization: str) -> nnx.Module:
     """Appends a learned token, in which a transformer gathers a row: (batch, n, d) -> (batch, n + 1, d)."""
     x.need_ndim(3, what=_TOKENS)
-    return CLSToken(x.size(2), init=init, rngs=site.rngs)
+    return CLSToken(x.size(2), init=initialization, rngs=site.rngs)
 
 
 GATES: dict[str, Callable[[Any], Any]] = {
@@ -132,7 +134,7 @@ def _norm_field(where: str) -> Field:
 @layer_kind(
     attention_n_heads=Field("int", 8, low=1, doc="Number of heads, which divides the size of a token."),
     attention_dropout=rate(0.2, "Probability that a weight of the attention becomes 0."),
-    attention_init=Field(
+    attention_initialization=Field(
         "str", "kaiming", choices=("kaiming", "xavier"), doc="How queries', keys' and values' maps start."
     ),
     attention_normalization=_norm_field("attention"),
@@ -173,7 +175,7 @@ def ft_transformer_block(site: Site, x: ArraySpec, **values: Any) -> nnx.Module:
         )
     options = FTBlockOptions(
         n_heads=n_heads,
-        attention_init=values["attention_init"],
+        attention_init=values["attention_initialization"],
         attention_norm=values["attention_normalization"],
         ffn_norm=values["ffn_normalization"],
         d_hidden=width or int(d * (4 / 3 if multiple is None else multiple)),
