@@ -12,7 +12,7 @@ from jdl.core.errors import ConfigError, ShapeError, shown
 from jdl.core.fields import Field
 from jdl.data.rows import as_positions
 from jdl.data.table import Table
-from jdl.train.optimizer import FIELDS
+from jdl.train.losses.base import PREFIX
 
 if TYPE_CHECKING:
     from jdl.train.member import Member, MemberRows
@@ -61,6 +61,21 @@ def checked_rows(rows: "MemberRows", n_rows: int) -> "MemberRows":
     return replace(rows, **sets)
 
 
+def checked_weights(weights: Any, n_rows: int) -> np.ndarray:
+    """Weights of rows as float64.
+
+    Raises:
+      ShapeError: Not one per row.
+      ConfigError: One is missing, infinite or below 0.
+    """
+    values = np.asarray(weights, np.float64)
+    if values.shape != (n_rows,):
+        raise ShapeError(f"draw: 'weights' must have one entry for each of the {n_rows} rows, got {shown(values)}.")
+    if not (np.isfinite(values) & (values >= 0)).all():
+        raise ConfigError("draw: 'weights' must be finite and at least 0.\nHint: 0 for rows that are not to count.")
+    return values
+
+
 def check_target(program: "Program", target: np.ndarray, rows: "MemberRows") -> None:
     """Refuses class codes that the outputs of the program do not cover, and what is no class code.
 
@@ -68,6 +83,7 @@ def check_target(program: "Program", target: np.ndarray, rows: "MemberRows") -> 
       ConfigError: Names the codes and the outputs that they need.
     """
     if not program.is_classif:
+        program.loss.check_target(target[np.concatenate([rows.train, rows.valid])], "draw")
         return
     if target.dtype.kind not in "biu":
         raise ConfigError(
@@ -75,6 +91,9 @@ def check_target(program: "Program", target: np.ndarray, rows: "MemberRows") -> 
             f"{target.dtype} values.\nHint: task.target_codes, or np.unique(labels, return_inverse=True)[1]."
         )
     used = target[np.concatenate([rows.train, rows.valid])]
+    used = used[used != getattr(program.loss, "ignore_index", None)]
+    if not len(used):
+        raise ConfigError("draw: all targets are to be ignored.\nHint: give 'rows' with a class to learn.")
     low, high = int(used.min()), int(used.max())
     needed = program.loss.n_outputs(max(high + 1, 2))
     if low < 0 or needed > program.n_outputs:
@@ -90,7 +109,8 @@ def check_hyper(program: "Program", values: dict[str, Any]) -> None:
     Raises:
       ConfigError: Names the hyperparameter and its range.
     """
-    known = {f"opt.{name}": field for name, field in FIELDS[program.optimizer.name].items()} | {"dropout": _RATE}
+    known = {f"opt.{name}": field for name, field in program.optimizer.fields.items()} | {"dropout": _RATE}
+    known |= {PREFIX + n: field for n, field in program.loss.fields.items() if field.kind != "any"}
     for name, value in values.items():
         if name in known:
             field = known[name]
@@ -159,7 +179,7 @@ def check_table(program: "Program", table: Table, who: str, member: "Member | No
         )
     if member is None:
         return
-    if len(member.target.shape) != 1:
+    if len(member.target.shape) != (2 if "multilabel" in program.loss.task_types else 1):
         raise ShapeError(
             f"{who}: expected one member, got a target of shape {tuple(member.target.shape)}.\n"
             f"Hint: members that are stacked go through jax.vmap(lambda member: {who}(program, table, member))."

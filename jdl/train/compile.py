@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -53,7 +54,13 @@ class Layout:
         def many(table: Any, *args: Any) -> Any:
             own, common = args[: len(args) - n_common], args[len(args) - n_common :]
             call = partial(_call_with_own, one, table, common)
-            return jax.vmap(call)(own) if self.strategy == "vmap" else jax.lax.map(call, own)
+            if self.strategy == "vmap":
+                return jax.vmap(call)(own)
+            if jax.tree.leaves(own)[0].shape[0] == 1:
+                # A map would copy the only member's state into the loop and out of it.
+                alone = call(jax.tree.map(lambda leaf: leaf.reshape(leaf.shape[1:]), own))
+                return jax.tree.map(lambda leaf: jnp.expand_dims(leaf, 0), alone)
+            return jax.lax.map(call, own)
 
         def sharded(table: Any, *args: Any) -> Any:
             n_own = len(args) - n_common

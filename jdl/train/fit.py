@@ -12,7 +12,7 @@ from jdl.train.checks import check_table
 from jdl.train.loop import history_columns, run_chunk
 from jdl.train.member import Member
 from jdl.train.program import Program
-from jdl.train.state import RunState, TrainState, begin, final_weights
+from jdl.train.state import RunState, TrainState, begin, final_weights, predicting
 
 
 def fit(
@@ -93,6 +93,6 @@ def predict(
     """
     check_table(program, table, "predict")
     train = state.train if isinstance(state, RunState) else state
-    params, rest = final_weights(program, state) if isinstance(state, RunState) else (train.params, train.rest)
+    params, rest = final_weights(program, state) if isinstance(state, RunState) else predicting(program, train)
     x = program.transform(stage_states, table, train=False)
     return program.forward(params, rest, x, train=False, hyper=train.hyper)[0]

@@ -3,9 +3,10 @@
 The arithmetic is that of `run_chunk`, from the same functions; only where the compiled pieces end differs.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -13,62 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jdl.core.errors import CallbackError
-from jdl.train.callback import Event, HostCallback, call_in_scan
+from jdl.core.errors import CallbackError, JdlError, JdlWarning
+from jdl.train.callback import HostCallback, call_in_scan
 from jdl.train.compile import Layout
+from jdl.train.events import event_of
 from jdl.train.loop import end_epoch, history_columns
 from jdl.train.member import Member
 from jdl.train.program import Program
-from jdl.train.rows import RowSource, batch_at, position_weights
+from jdl.train.rows import RowSource, batch_at, filled, outputs_at, weights_at
+from jdl.train.run_context import RunContext, RunInfo
 from jdl.train.scores import scores_of
-from jdl.train.state import RunState, Status
+from jdl.train.state import RunState, Status, evaluation_weights
 from jdl.train.step import backward, update
-
-
-@dataclass
-class RunContext:
-    """What host callbacks see. All arrays have a leading member axis, an entry per run in `iterations`.
-
-    Where the number of runs is no multiple of that of the devices, `runs`, `grads` and `loss` go on with idle members.
-
-    Args:
-      program: What is static about the runs.
-      total_epochs: Epochs asked for.
-      epoch: Number of the epoch, from 1.
-      step: Number of the step in its epoch, from 1; 0 outside of steps.
-      runs: State of all runs; may be replaced.
-      grads: Gradients at `on_after_backward`; may be replaced.
-      loss: Mean loss of the batch of each run, at the batch stages.
-      scores: Column of the history -> value of each run, from `on_valid_end` on.
-      iterations: Positions of the runs in their population.
-      done: Epochs done, over all runs of the population.
-      total: Epochs asked for, over all runs of the population.
-      last: Whether these are the last runs of the population.
-    """
-
-    program: Program
-    total_epochs: int
-    iterations: tuple[int, ...]
-    total: int
-    last: bool
-    done: int = 0
-    epoch: int = 0
-    step: int = 0
-    runs: RunState | Any = None
-    grads: Any = None
-    loss: Any = None
-    scores: dict[str, np.ndarray] = field(default_factory=dict)
-    stopped: bool = False
-
-    @property
-    def evaluated(self) -> bool:
-        """Whether this epoch is one with validation."""
-        due = self.epoch % self.program.eval_freq == 0 or self.epoch >= self.total_epochs
-        return self.program.validate and due
-
-    def stop(self) -> None:
-        """Ends all runs after this epoch."""
-        self.stopped = True
 
 
 def call_host(callbacks: Sequence[HostCallback], stage: str, ctx: RunContext) -> None:
@@ -83,13 +40,59 @@ def call_host(callbacks: Sequence[HostCallback], stage: str, ctx: RunContext) ->
             raise CallbackError(f"{where}: {type(error).__name__}: {error}") from error
 
 
+def call_exit(callbacks: Sequence[HostCallback], ctx: RunContext, failure: BaseException | None) -> None:
+    """Calls `on_exit` of each callback, whatever others raise; the first error is raised in the end.
+
+    Args:
+      callbacks: Host callbacks.
+      ctx: What they see.
+      failure: What is being raised already; it takes what is raised here as notes.
+    """
+    first: CallbackError | None = None
+    for callback in callbacks:
+        try:
+            call_host([callback], "on_exit", ctx)
+        except CallbackError as error:
+            if failure is not None:
+                failure.add_note(str(error))
+            first = first or error
+    if first is not None and failure is None:
+        raise first
+
+
+def open_callbacks(callbacks: Sequence[HostCallback], info: RunInfo) -> None:
+    """Calls `opened` of each callback.
+
+    Raises:
+      CallbackError: A callback raised something else than an error of jdl's.
+    """
+    for callback in callbacks:
+        try:
+            callback.opened(info)
+        except JdlError:
+            raise
+        except Exception as error:
+            where = f"callback '{callback.id}' failed before the runs began ('opened')"
+            raise CallbackError(f"{where}: {type(error).__name__}: {error}") from error
+
+
+def close_callbacks(callbacks: Sequence[HostCallback]) -> None:
+    """Calls `closed` of each callback, whatever others raise; what they raise becomes a warning: the runs are over."""
+    for callback in callbacks:
+        try:
+            callback.closed()
+        except Exception as error:
+            where = f"callback '{callback.id}' failed after the runs ('closed')"
+            warnings.warn(f"{where}: {type(error).__name__}: {error}", JdlWarning, stacklevel=2)
+
+
 @lru_cache(maxsize=32)
 def step_functions(program: Program, layout: Layout) -> dict[str, Any]:
     """The compiled pieces of an epoch, over a layout's members."""
 
     def epoch_begin(table: Any, member: Member, run: RunState) -> Any:
-        del table, member
-        event = Event(state=run.train, epoch=run.epoch + 1, stop=jnp.zeros((), bool))
+        del table
+        event = event_of(program, member, run.train, run.epoch + 1)
         memories, event = call_in_scan(program.callbacks, "on_epoch_begin", run.memories, event)
         return event.state, memories, jnp.asarray(event.stop)
 
@@ -98,9 +101,8 @@ def step_functions(program: Program, layout: Layout) -> dict[str, Any]:
         source = source if program.shuffle else source.ordered(order)
         batch = batch_at(program, source, member, order, i)
         state, memories, stop = carry
-        event = Event(state=state, epoch=run.epoch + 1, stop=stop, x=batch.x, target=batch.target)
-        total_steps = -(-member.n_train // program.batch_size) * member.max_epochs
-        event = event.replace(weights=batch.weights, total_steps=total_steps)
+        event = event_of(program, member, state, run.epoch + 1, stop)
+        event = event.replace(x=batch.x, target=batch.target, weights=batch.weights)
         memories, event = call_in_scan(program.callbacks, "on_batch_begin", memories, event)
         batch = replace(batch, x=event.x, target=event.target, weights=event.weights)
         grads, rest, info = backward(program, event.state, batch)
@@ -109,14 +111,17 @@ def step_functions(program: Program, layout: Layout) -> dict[str, Any]:
         return (event.state, memories, jnp.asarray(event.stop)), event.grads, rest, info
 
     def apply(
-        table: Any, member: Member, run: RunState, before: Any, carry: Any, grads: Any, rest: Any, i: Array
+        table: Any, member: Member, run: RunState, before: Any, carry: Any, grads: Any, rest: Any, weight: Any, i: Array
     ) -> Any:
         """The step; members without a row left, or at their end, keep what they had."""
         del table
         state, memories, stop = carry
 
+        last = (i + 1) * program.batch_size >= member.n_train
+
         def step() -> Any:
-            event = Event(state=update(program, state, grads, rest), epoch=run.epoch + 1, stop=stop)
+            trained = update(program, state, grads, rest, weight, last)
+            event = event_of(program, member, trained, run.epoch + 1, stop)
             after, event = call_in_scan(program.callbacks, "on_batch_end", memories, event)
             return event.state, after, jnp.asarray(event.stop)
 
@@ -126,19 +131,37 @@ def step_functions(program: Program, layout: Layout) -> dict[str, Any]:
     def finish(table: Any, member: Member, run: RunState, carry: Any, order: Array, loss: Array, outputs: Array) -> Any:
         source = RowSource.of(program, table, member)
         order = order[: outputs.shape[0]]  # without the padding that no step of any member reached
-        weights = position_weights(0, order.shape[0], member.n_train)
-        scores = scores_of(program, program.measures_train, member, order, outputs, weights)
+        rows, weights = filled(order, 0, member.n_train)
+        weights = weights_at(member, rows, weights)
+        scores = scores_of(program, program.measures_train, member, rows, outputs, weights, carry[0].hyper)
         ended, row = end_epoch(program, source, member, run, carry, run.epoch + 1, {"train.loss": loss}, scores)
         row = {name: jnp.asarray(row[name], jnp.float32) for name in history_columns(program)}
         running = run.status == int(Status.RUNNING)
         return jax.tree.map(lambda new, old: jnp.where(running, new, old), ended, run), row
 
+    def batch(table: Any, member: Member, order: Array, i: Array) -> Any:
+        source = RowSource.of(program, table, member)
+        return batch_at(program, source if program.shuffle else source.ordered(order), member, order, i)
+
     return {
+        "batch": layout.lift(batch, n_common=1),
         "epoch_begin": layout.lift(epoch_begin),
         "gradients": layout.lift(gradients, n_common=1),
         "apply": layout.lift(apply, n_common=1),
         "finish": layout.lift(finish),
     }
+
+
+@lru_cache(maxsize=32)
+def valid_output_function(program: Program, layout: Layout) -> Any:
+    """The jitted outputs of all runs for their validation rows: (table, members, runs)."""
+
+    def outputs(table: Any, member: Member, run: RunState) -> Any:
+        source = RowSource.of(program, table, member)
+        weights = evaluation_weights(program, run.train, run.memories)
+        return outputs_at(program, source, weights, jnp.asarray(member.valid_rows), run.train.hyper)
+
+    return layout.lift(outputs)
 
 
 def run_epoch_by_steps(
@@ -175,31 +198,32 @@ def run_epoch_by_steps(
     losses, weights, outputs = [], [], []
     for i in range(n_steps):
         ctx.step = i + 1
-        ctx.runs = _with_carry(runs, carry)
-        call_host(callbacks, "on_batch_begin", ctx)
-        carry = _carry_of(ctx.runs, carry)
         index = np.int32(i)
-        before = carry
+        ctx.runs = _with_carry(runs, carry)
+        ctx.get_batch = partial(call, functions["batch"], table, members, orders_placed, index)
+        call_host(callbacks, "on_batch_begin", ctx)
+        before = carry = _carry_of(ctx, carry, layout)
         carry, ctx.grads, rest, info = call(functions["gradients"], table, members, runs, carry, orders_placed, index)
-        ctx.loss = np.asarray(info.loss)
+        ctx.loss, ctx.output = np.asarray(info.loss), info.output
         call_host(callbacks, "on_after_backward", ctx)
-        carry = call(functions["apply"], table, members, runs, before, carry, ctx.grads, rest, index)
+        args = (before, carry, ctx.grads, rest, info.weight)
+        carry = call(functions["apply"], table, members, runs, *args, index)
         ctx.runs, ctx.grads = _with_carry(runs, carry), None
         call_host(callbacks, "on_batch_end", ctx)
-        carry = _carry_of(ctx.runs, carry)
+        carry = _carry_of(ctx, carry, layout)
         losses.append(ctx.loss)
         weights.append(np.asarray(info.weight))
         outputs.append(info.output)
-    ctx.step = 0
+    ctx.step, ctx.get_batch, ctx.output = 0, None, None
     weight = np.stack(weights)
-    loss = (np.where(weight > 0, np.stack(losses), 0.0) * weight).sum(axis=0) / np.maximum(weight.sum(axis=0), 1.0)
+    loss = (np.where(weight > 0, np.stack(losses), 0.0) * weight).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-12)
     ctx.loss = loss
     ctx.runs = _with_carry(runs, carry)
     call_host(callbacks, "on_before_valid", ctx)
     if ctx.evaluated:
         call_host(callbacks, "on_batch_valid_begin", ctx)
         call_host(callbacks, "on_batch_valid_end", ctx)
-    carry = _carry_of(ctx.runs, carry)
+    carry = _carry_of(ctx, carry, layout)
     seen = jnp.concatenate(outputs, axis=-2)
     loss = jax.device_put(np.asarray(loss, np.float32), layout.split())
     runs, row = call(functions["finish"], table, members, runs, carry, orders_placed, loss, seen)
@@ -210,5 +234,9 @@ def _with_carry(runs: Any, carry: Any) -> Any:
     return replace(runs, train=carry[0], memories=carry[1])
 
 
-def _carry_of(runs: Any, carry: Any) -> Any:
-    return runs.train, runs.memories, carry[2]
+def _carry_of(ctx: RunContext, carry: Any, layout: Layout) -> Any:
+    """The carry with what callbacks have made of the runs."""
+    train, memories = ctx.runs.train, ctx.runs.memories
+    if train is carry[0] and memories is carry[1]:
+        return carry
+    return *jax.device_put((train, memories), layout.split()), carry[2]

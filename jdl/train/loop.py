@@ -13,12 +13,13 @@ from jaxtyping import Array, Float
 
 from jdl.data.table import Table
 from jdl.train.callback import Event, call_in_scan
-from jdl.train.loss import padded_mean
+from jdl.train.events import epoch_steps, event_of
+from jdl.train.loss import padded_loss
 from jdl.train.member import Member
 from jdl.train.program import Program
-from jdl.train.rows import RowSource, batch_at, outputs_at, position_weights
+from jdl.train.rows import RowSource, batch_at, filled, outputs_at, position_weights, weights_at
 from jdl.train.scores import monitored, scores_of
-from jdl.train.state import RunState, Status, TrainState, begin, end, final_weights
+from jdl.train.state import RunState, Status, TrainState, begin, end, evaluation_weights, final_weights
 from jdl.train.step import step_with_callbacks
 
 
@@ -93,14 +94,15 @@ def run_epoch(
 ) -> tuple[RunState, dict[str, Array]]:
     """One epoch: its steps, validation, the decision whether to go on."""
     epoch = run.epoch + 1
-    event = Event(state=run.train, epoch=epoch, stop=jnp.zeros((), bool))
+    event = event_of(program, member, run.train, epoch)
     memories, event = call_in_scan(program.callbacks, "on_epoch_begin", run.memories, event)
     steps = (event.state, memories, jnp.asarray(event.stop))
     steps, loss, outputs = run_steps(program, training, member, order, steps, epoch, lockstep)
     state, memories, stop = steps
     row = {"train.loss": loss}
-    weights = position_weights(0, order.shape[0], member.n_train)
-    train_scores = scores_of(program, program.measures_train, member, order, outputs, weights)
+    rows, weights = filled(order, 0, member.n_train)
+    weights = weights_at(member, rows, weights)
+    train_scores = scores_of(program, program.measures_train, member, rows, outputs, weights, state.hyper)
     carry = (state, memories, stop)
     return end_epoch(program, source, member, run, carry, epoch, row, train_scores, lockstep=lockstep)
 
@@ -115,8 +117,7 @@ def run_steps(
     lockstep: bool,
 ) -> tuple[tuple[TrainState, Any, Array], Array, Array]:
     """All steps of an epoch: the carry after them, the mean loss, and the outputs if a measure needs them."""
-    n_steps = -(-member.n_train // program.batch_size)
-    total_steps = n_steps * member.max_epochs
+    n_steps = epoch_steps(program, member)
     keep = bool(program.measures_train)
     outputs = jnp.zeros((order.shape[0] if keep else 0, program.n_outputs), jnp.float32)
     zero = jnp.zeros((), jnp.float32)
@@ -124,7 +125,8 @@ def run_steps(
     def body(i: Any, carry: tuple[Any, ...]) -> tuple[Any, ...]:
         (state, memories, stop), loss, weight, outputs = carry
         batch = batch_at(program, source, member, order, jnp.asarray(i, jnp.int32))
-        state, memories, stop, info = step_with_callbacks(program, state, memories, batch, epoch, stop, total_steps)
+        event = event_of(program, member, state, epoch, stop)
+        state, memories, stop, info = step_with_callbacks(program, event, memories, batch, i == n_steps - 1)
         if keep:
             start = i * program.batch_size
             outputs = jax.lax.dynamic_update_slice_in_dim(outputs, info.output, start, 0)
@@ -137,7 +139,7 @@ def run_steps(
     if not lockstep or order.shape[0] > guaranteed * program.batch_size:
         everything = jax.lax.fori_loop(guaranteed, n_steps, body, everything)
     carry, loss, weight, outputs = everything
-    return carry, loss / jnp.maximum(weight, 1.0), outputs
+    return carry, loss / jnp.maximum(weight, 1e-12), outputs
 
 
 def end_epoch(
@@ -156,7 +158,7 @@ def end_epoch(
     state, memories, stop = carry
     lr = state.hyper.get("opt.lr", jnp.asarray(jnp.nan))
     evaluated = (epoch % program.eval_freq == 0) | (epoch >= member.max_epochs)
-    event = Event(state=state, epoch=epoch, stop=stop, loss=row["train.loss"])
+    event = event_of(program, member, state, epoch, stop, loss=row["train.loss"])
     memories, event = call_in_scan(program.callbacks, "on_before_valid", memories, event)
     scores = {f"train.{name}": value for name, value in train_scores.items()}
     if program.validate:
@@ -165,12 +167,14 @@ def end_epoch(
     scores = {name: jnp.where(evaluated, value, jnp.nan) for name, value in scores.items()}
     event = event.replace(scores=row | scores)
     if program.validate:
+        signed = monitored(program, scores)
+        event = event.replace(score=signed if event.minimize else -signed)
         event, memories = _on_valid_end(program, event, memories, evaluated)
-    run = _decide(program, member, run, event, evaluated)
+    run = _decide(program, member, run, event, memories, evaluated)
     event = event.replace(state=run.train)
     memories, event = call_in_scan(program.callbacks, "on_epoch_end", memories, event)
     run = _advance(member, run, event, memories, epoch, row["train.loss"])
-    return end(program, run), row | scores | {"lr": lr}
+    return end(program, member, run), row | scores | {"lr": lr}
 
 
 def _validate(
@@ -187,10 +191,12 @@ def _validate(
     def evaluate() -> tuple[Any, Event, dict[str, Array]]:
         after, begun = call_in_scan(program.callbacks, "on_batch_valid_begin", memories, event)
         state = begun.state
-        outputs = outputs_at(program, source, (state.params, state.rest), rows, state.hyper)
-        weights = position_weights(0, rows.shape[0], member.n_valid)
-        loss = padded_mean(program.loss.evaluation.per_row(outputs, jnp.asarray(member.target)[rows]), weights)
-        scores = scores_of(program, program.measures_valid, member, rows, outputs, weights)
+        outputs = outputs_at(program, source, evaluation_weights(program, state, after), rows, state.hyper)
+        weights = weights_at(member, rows, position_weights(0, rows.shape[0], member.n_valid))
+        loss_now = program.loss.evaluation.at(state.hyper)
+        weighted = member.weights is not None
+        loss = padded_loss(loss_now, outputs, jnp.asarray(member.target)[rows], weights, weighted=weighted)
+        scores = scores_of(program, program.measures_valid, member, rows, outputs, weights, state.hyper)
         scores = {"valid.loss": loss} | {f"valid.{name}": value for name, value in scores.items()}
         after, ended = call_in_scan(program.callbacks, "on_batch_valid_end", after, begun.replace(scores=scores))
         return after, ended.replace(stop=jnp.asarray(ended.stop)), scores
@@ -215,7 +221,9 @@ def _on_valid_end(program: Program, event: Event, memories: Any, evaluated: Arra
     return event, memories
 
 
-def _decide(program: Program, member: Member, run: RunState, event: Event, evaluated: Array) -> RunState:
+def _decide(
+    program: Program, member: Member, run: RunState, event: Event, memories: tuple[Any, ...], evaluated: Array
+) -> RunState:
     """The run with the outcome of this epoch's evaluation: best weights, stagnation."""
     if not program.validate:
         return replace(run, train=event.state)
@@ -227,8 +235,7 @@ def _decide(program: Program, member: Member, run: RunState, event: Event, evalu
     failed = evaluated & ~improved
     best = run.best
     if program.keep_best:
-        current = (event.state.params, event.state.rest)
-        best = jax.lax.cond(improved, lambda: current, lambda: run.best)
+        best = jax.lax.cond(improved, lambda: evaluation_weights(program, event.state, memories), lambda: run.best)
     return replace(
         run,
         train=event.state,

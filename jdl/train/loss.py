@@ -1,122 +1,54 @@
-"""Losses: functions from outputs and targets to one number per row."""
+"""Losses: functions from outputs and targets to one number per row, by name, and the means over rows."""
 
-import abc
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float, Shaped
 
 from jdl.core.catalogue import Catalogue
-from jdl.core.errors import ConfigError, ConfigTypeError
-from jdl.core.fields import Field, check_values
+from jdl.core.errors import ConfigError, ConfigTypeError, shown
+from jdl.train.losses.base import Loss as Loss
+from jdl.train.losses.classif import CrossEntropy as CrossEntropy
+from jdl.train.losses.classif import Focal as Focal
+from jdl.train.losses.classif import Hinge as Hinge
+from jdl.train.losses.classif import MultiLabel as MultiLabel
+from jdl.train.losses.own import FunctionLoss as FunctionLoss
+from jdl.train.losses.regr import Huber as Huber
+from jdl.train.losses.regr import LogCosh as LogCosh
+from jdl.train.losses.regr import MeanAbsoluteError as MeanAbsoluteError
+from jdl.train.losses.regr import MeanSquaredError as MeanSquaredError
+from jdl.train.losses.regr import Poisson as Poisson
+from jdl.train.losses.spread import GaussianNLL as GaussianNLL
+from jdl.train.losses.spread import Quantile as Quantile
+
+_CLASSES: tuple[type[Loss], ...] = (
+    CrossEntropy, Focal, Hinge, MultiLabel, MeanSquaredError, MeanAbsoluteError, Huber, LogCosh, Poisson, GaussianNLL,
+    Quantile,
+)  # fmt: skip
+LOSSES = Catalogue("loss", {loss.id: loss for loss in _CLASSES})
 
 
-@dataclass(frozen=True)
-class Loss(abc.ABC):
-    """What training minimises: the weighted mean of `per_row` over a batch."""
-
-    id: ClassVar[str]
-    task_types: ClassVar[tuple[str, ...]]
-
-    @abc.abstractmethod
-    def per_row(self, output: Float[Array, "row output"], target: Shaped[Array, "row"]) -> Float[Array, "row"]:
-        """Loss of each row."""
-
-    def n_outputs(self, n_classes: int) -> int:
-        """How many outputs the network needs; `n_classes` is 0 in regression."""
-        del n_classes
-        return 1
-
-    @property
-    def evaluation(self) -> "Loss":
-        """The loss of validation rows: without what only regularises training."""
-        return self
-
-
-@dataclass(frozen=True)
-class CrossEntropy(Loss):
-    """Negative log probability of the true class, in nats; two classes are told apart by one logit.
-
-    Args:
-      label_smoothing: Share of the true class that is spread over all classes while training, in [0, 1).
-      one_logit: Whether two classes have one logit instead of two.
-
-    Raises:
-      ConfigError: A value out of range.
-
-    >>> loss = CrossEntropy().per_row(jnp.zeros((1, 3)), jnp.array([2]))
-    >>> round(float(loss[0]), 4)
-    1.0986
-    """
-
-    id: ClassVar[str] = "cross_entropy"
-    task_types: ClassVar[tuple[str, ...]] = ("classif",)
-
-    label_smoothing: float = 0.0
-    one_logit: bool = True
-
-    def __post_init__(self) -> None:
-        fields = {"label_smoothing": _SMOOTHING, "one_logit": Field("bool", True)}
-        for name, value in check_values(f"loss '{self.id}'", fields, vars(self)).items():
-            object.__setattr__(self, name, value)
-
-    def per_row(self, output: Float[Array, "row output"], target: Int[Array, "row"]) -> Float[Array, "row"]:
-        """Cross-entropy of logits and class codes."""
-        smoothing = self.label_smoothing
-        if output.shape[-1] == 1:
-            truth = target.astype(output.dtype) * (1.0 - smoothing) + smoothing / 2
-            return optax.sigmoid_binary_cross_entropy(output[:, 0], truth)
-        loss = optax.softmax_cross_entropy_with_integer_labels(output, target)
-        if smoothing == 0:
-            return loss
-        return (1.0 - smoothing) * loss - smoothing * jax.nn.log_softmax(output).mean(axis=-1)
-
-    def n_outputs(self, n_classes: int) -> int:
-        """One logit for two classes (unless told otherwise), else one per class."""
-        return 1 if n_classes == 2 and self.one_logit else n_classes
-
-    @property
-    def evaluation(self) -> "Loss":
-        """Without smoothing."""
-        return replace(self, label_smoothing=0.0) if self.label_smoothing else self
-
-
-_SMOOTHING = Field("float", 0.0, low=0.0, high=0.999)
-
-
-@dataclass(frozen=True)
-class MeanSquaredError(Loss):
-    """Squared difference of output and target, in units of the standardised target.
-
-    >>> float(MeanSquaredError().per_row(jnp.array([[3.0]]), jnp.array([1.0]))[0])
-    4.0
-    """
-
-    id: ClassVar[str] = "mse"
-    task_types: ClassVar[tuple[str, ...]] = ("regr",)
-
-    def per_row(self, output: Float[Array, "row output"], target: Float[Array, "row"]) -> Float[Array, "row"]:
-        """Squared error."""
-        return jnp.square(output[:, 0] - target)
-
-
-LOSSES = Catalogue("loss", {"cross_entropy": CrossEntropy, "mse": MeanSquaredError})
-
-
-def as_loss(loss: "Loss | str", task_type: str, owner: str) -> Loss:
-    """The loss of that name or the loss itself, checked against the task type.
+def as_loss(loss: Any, task_type: str, owner: str) -> Loss:
+    """The loss of that name, the loss itself or the one that a function is, checked against the task type.
 
     Raises:
       ConfigError: A loss of another task type.
-      ConfigTypeError: Neither a loss nor a name.
+      ConfigTypeError: No loss, name or function.
     """
-    made = LOSSES.make(loss) if isinstance(loss, str) else loss
+    made = loss
+    if isinstance(loss, str):
+        made = LOSSES.make(loss)
+    elif callable(loss) and not isinstance(loss, type):
+        made = FunctionLoss(loss)
     if not isinstance(made, Loss):
-        raise ConfigTypeError(f"{owner}: 'loss' must be a loss or its name, got {loss!r}.")
+        raise ConfigTypeError(
+            f"{owner}: 'loss' must be a loss, its name or a function (output, target) -> loss of each row, got "
+            f"{shown(loss)}."
+        )
+    if isinstance(made, FunctionLoss):
+        made = made.for_task_type(task_type)
     if task_type not in made.task_types:
         fitting = [name for name, entry in LOSSES.items() if task_type in getattr(entry, "task_types", ())]
         raise ConfigError(
@@ -124,6 +56,17 @@ def as_loss(loss: "Loss | str", task_type: str, owner: str) -> Loss:
             f"{task_type} tasks.\nHint: take {' or '.join(repr(name) for name in fitting)}."
         )
     return made
+
+
+def row_weights(loss: Loss, target: Shaped[Array, "row ..."], weights: Float[Array, "row"]) -> Float[Array, "row"]:
+    """The rows' weights times those that the loss gives their classes.
+
+    >>> loss = CrossEntropy(class_weight=(1.0, 3.0))
+    >>> row_weights(loss, jnp.array([0, 1, 1]), jnp.array([1.0, 1.0, 0.0])).tolist()
+    [1.0, 3.0, 0.0]
+    """
+    factors = loss.row_factors(target)
+    return weights if factors is None else jnp.where(weights > 0, weights * factors, 0.0)
 
 
 def mean_loss(
@@ -136,10 +79,9 @@ def mean_loss(
     >>> float(mean_loss(MeanSquaredError(), jnp.array([[3.0], [jnp.nan]]), jnp.ones(2), jnp.array([1.0, 0.0])))
     4.0
     """
-    real = weights > 0
     # Masking the losses would not do: a gradient of 0 times the slope of a loss at nan or inf is nan.
-    output = jnp.where(real.reshape(-1, *[1] * (output.ndim - 1)), output, 0.0)
-    target = jnp.where(real, target, jnp.zeros((), target.dtype))
+    weights = row_weights(loss, _masked(target, weights), weights)
+    output, target = _masked(output, weights), _masked(target, weights)
     if output.ndim == 3:
         # Members of an ensemble are trained each for itself: the loss of their mean would let them lean on another.
         losses = jax.vmap(loss.per_row, in_axes=(1, None), out_axes=1)(output, target).mean(axis=1)
@@ -148,10 +90,31 @@ def mean_loss(
     return weighted_mean(losses, weights)
 
 
+def _masked(values: Shaped[Array, "row ..."], weights: Float[Array, "row"]) -> Shaped[Array, "row ..."]:
+    """The values, 0 in rows without weight."""
+    return jnp.where((weights > 0).reshape(-1, *[1] * (values.ndim - 1)), values, jnp.zeros((), values.dtype))
+
+
 def weighted_mean(values: Float[Array, "row"], weights: Float[Array, "row"]) -> Float[Array, ""]:
     """Mean over the rows with weight, whatever the others hold; 0 if no row has any."""
     total = jnp.sum(jnp.where(weights > 0, values * weights, 0.0))
     return total / jnp.maximum(jnp.sum(weights), 1e-12)
+
+
+def padded_loss(
+    loss: Loss,
+    output: Float[Array, "row output"],
+    target: Shaped[Array, "row ..."],
+    weights: Float[Array, "row"],
+    *,
+    weighted: bool = False,
+) -> Float[Array, ""]:
+    """Mean loss of the rows with weight, to the last bit whatever number of padded rows follows the others.
+
+    With `weighted` the weights are not all 0 or 1, and the mean is NaN where no row has any.
+    """
+    mean = padded_weighted_mean if weighted else padded_mean
+    return mean(loss.per_row(output, target), row_weights(loss, _masked(target, weights), weights))
 
 
 def padded_mean(values: Float[Array, "row"], weights: Float[Array, "row"]) -> Float[Array, ""]:
@@ -163,11 +126,26 @@ def padded_mean(values: Float[Array, "row"], weights: Float[Array, "row"]) -> Fl
     >>> bool(padded_mean(values, weights) == padded_mean(values[:3], weights[:3]))
     True
     """
-    sums = jnp.where(weights > 0, values * weights, 0.0)
+    return _padded_sum(jnp.where(weights > 0, values * weights, 0.0)) / jnp.maximum(jnp.sum(weights), 1e-12)
+
+
+def padded_weighted_mean(values: Float[Array, "row"], weights: Float[Array, "row"]) -> Float[Array, ""]:
+    """`padded_mean` for weights that are not all 0 or 1; NaN if no row has any.
+
+    >>> float(padded_weighted_mean(jnp.array([1.0, 4.0]), jnp.array([0.5, 0.25])))
+    2.0
+    >>> float(padded_weighted_mean(jnp.array([1.0]), jnp.array([0.0])))
+    nan
+    """
+    total = _padded_sum(weights)
+    return jnp.where(total > 0, _padded_sum(jnp.where(weights > 0, values * weights, 0.0)) / total, jnp.nan)
+
+
+def _padded_sum(sums: Float[Array, "row"]) -> Float[Array, ""]:
     while sums.shape[0] > 1:
         sums = jnp.pad(sums, (0, sums.shape[0] % 2))
         sums = sums[0::2] + sums[1::2]
-    return jnp.sum(sums) / jnp.maximum(jnp.sum(weights), 1e-12)
+    return jnp.sum(sums)
 
 
 def probabilities(output: Any) -> Any:

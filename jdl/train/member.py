@@ -1,7 +1,7 @@
 """A member: what differs between the runs of a population. Arrays only, drawn on the host."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 import jax
@@ -13,9 +13,10 @@ from jdl.core.fields import REQUIRED
 from jdl.core.random import RandomKey, as_key
 from jdl.data.table import Table
 from jdl.pipeline.compose import apply_chain
-from jdl.train.checks import check_hyper, check_numbers, check_target, checked_rows
-from jdl.train.optimizer import FIELDS
+from jdl.train.checks import check_hyper, check_numbers, check_target, checked_rows, checked_weights
+from jdl.train.losses.base import PREFIX
 from jdl.train.program import Program, initial_values
+from jdl.train.sampler import NO_ROW, Sampling
 
 
 @jax.tree_util.register_dataclass
@@ -39,6 +40,7 @@ class Member:
       patience: Evaluations without improvement before stopping; 0 never stops.
       min_delta: Least improvement that counts.
       hyper: Dynamic hyperparameters by name.
+      weights: Weight of each row of the table, 1 on average over the training rows; None where all count alike.
     """
 
     params: Any
@@ -56,6 +58,7 @@ class Member:
     patience: Int[Any, ""]
     min_delta: Float[Any, ""]
     hyper: dict[str, Any]
+    weights: Float[Any, "row"] | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class MemberRows:
         the next one.
       n_valid: Padded number of validation rows, a multiple of the prediction batch's size if above it.
       n_test: Padded number of rows to predict, likewise.
+      sampling: Draws the order of each epoch; by default every row comes once, shuffled if the program shuffles.
     """
 
     train: Int[np.ndarray, "train"]
@@ -78,6 +82,12 @@ class MemberRows:
     n_train: int | None = None
     n_valid: int | None = None
     n_test: int | None = None
+    sampling: Sampling | None = None
+
+    @property
+    def n_positions(self) -> int:
+        """Places of an epoch's order, those that stay empty included."""
+        return len(self.train) if self.sampling is None else self.sampling.length
 
 
 def draw(
@@ -94,6 +104,7 @@ def draw(
     min_delta: float = 0.0,
     n_orders: int | None = None,
     table: Table | None = None,
+    weights: Float[np.ndarray, "row"] | None = None,
 ) -> Member:
     """All random numbers and arrays of one run, as NumPy arrays: initial values, batch orders, dropout seed.
 
@@ -110,6 +121,7 @@ def draw(
       min_delta: Least improvement that counts.
       n_orders: Epochs for which orders are drawn now; by default all.
       table: All rows, raw, in NumPy, for networks that take bins or first values from their training rows.
+      weights: Of all rows, in losses and scores; only their ratios count. Training rows of weight 0 are left out.
 
     Raises:
       ConfigError: No training row, rows outside of the target, class codes that the outputs do not cover, padded sizes
@@ -119,23 +131,22 @@ def draw(
     """
     key, target = as_key(key), np.asarray(target)
     check_numbers(epochs=epochs, patience=patience, min_delta=min_delta)
-    if target.ndim != 1:
+    if target.ndim != 1 and not _takes_labels(program):
         raise ShapeError(f"draw: the target must have one axis, got shape {target.shape}.\nHint: target.reshape(-1).")
     if rows is None:
         rows = np.arange(len(target), dtype=np.int32)
     rows = checked_rows(rows if isinstance(rows, MemberRows) else MemberRows(train=np.asarray(rows)), len(target))
+    rows, weights = _weighed(rows, weights, len(target))
     if len(rows.train) == 0:
         raise ConfigError("draw: expected at least one training row, got none.\nHint: rows=np.arange(len(target)).")
     check_target(program, target, rows)
-    prepare = None
-    if program.network.prepares:
-        if table is None:
-            raise ConfigError("draw: this network takes values from its training rows.\nHint: draw(..., table=table).")
-        prepare = _preparation(program, key, target, rows, stage_states, table)
+    prepare = _preparation(program, key, target, rows, stage_states, table)
     params, rest = initial_values(program).draw(key.fold("initial"), prepare)
-    values = _checked_hyper(program, hyper or {})
+    of_train = None if weights is None else weights[rows.train]
+    of_rows = program.loss.from_rows(target[rows.train], program.n_outputs, of_train)
+    values = _checked_hyper(program, {PREFIX + n: v for n, v in of_rows.items()} | (hyper or {}))
     n_orders = epochs if n_orders is None else n_orders
-    used = len(rows.train) * program.copies
+    used = rows.n_positions * program.copies
     if program.drop_last:
         used -= used % program.batch_size
     return Member(
@@ -155,13 +166,28 @@ def draw(
         patience=np.asarray(patience, np.int32),
         min_delta=np.asarray(min_delta, np.float32),
         hyper={name: np.asarray(value, np.float32) for name, value in values.items()},
+        weights=weights,
     )
 
 
+def _weighed(rows: MemberRows, weights: Any, n_rows: int) -> tuple[MemberRows, Float[np.ndarray, "row"] | None]:
+    """The rows less training rows of weight 0, and weights that are 1 on average over those that are left."""
+    if weights is None:
+        return rows, None
+    weights = checked_weights(weights, n_rows)
+    train = rows.train[weights[rows.train] > 0]
+    scale = weights[train].mean() if len(train) else 1.0
+    return replace(rows, train=train), (weights / scale).astype(np.float32)
+
+
 def _preparation(
-    program: Program, key: RandomKey, target: np.ndarray, rows: MemberRows, stage_states: Any, table: Table
-) -> Callable[[Any], None]:
-    """What sets the values that a network takes from its training rows."""
+    program: Program, key: RandomKey, target: np.ndarray, rows: MemberRows, stage_states: Any, table: Table | None
+) -> Callable[[Any], None] | None:
+    """What sets the values that a network takes from its training rows; None where it takes none."""
+    if not program.network.prepares:
+        return None
+    if table is None:
+        raise ConfigError("draw: this network takes values from its training rows.\nHint: draw(..., table=table).")
     used = apply_chain(program.stages, program.spec, stage_states, table.take(rows.train), None, True)
     return lambda model: program.network.prepare(model, used, target[rows.train], key.fold("prepare"))
 
@@ -172,10 +198,13 @@ def _checked_hyper(program: Program, given: dict[str, Any]) -> dict[str, Any]:
     Names without the prefix "opt." are those of networks and callbacks, which are not all known here.
     """
     name = program.optimizer.name
-    known = {f"opt.{n}": f.default for n, f in FIELDS[name].items() if f.dynamic}
+    known = {f"opt.{n}": f.default for n, f in program.optimizer.fields.items() if f.dynamic}
+    of_loss = [PREFIX + n for n, f in program.loss.fields.items() if f.dynamic]
     for given_name in given:
-        if given_name not in known and (given_name.startswith("opt.") or f"opt.{given_name}" in known):
-            raise UnknownNameError.of("dynamic hyperparameter", given_name, known, owner="draw(hyper=...)")
+        if given_name in known or given_name in of_loss:
+            continue
+        if given_name.startswith(("opt.", PREFIX)) or f"opt.{given_name}" in known:
+            raise UnknownNameError.of("dynamic hyperparameter", given_name, [*known, *of_loss], owner="draw(hyper=...)")
     values = known | given
     needed = [n for n, value in values.items() if value is REQUIRED]
     # A network's spec says whether it has dropout; the rate itself is never a part of it.
@@ -189,6 +218,11 @@ def _checked_hyper(program: Program, given: dict[str, Any]) -> dict[str, Any]:
         )
     check_hyper(program, values)
     return values
+
+
+def _takes_labels(program: Program) -> bool:
+    """Whether a row has several labels."""
+    return "multilabel" in program.loss.task_types
 
 
 def blank_member(program: Program, hyper: dict[str, Any]) -> Member:
@@ -217,9 +251,10 @@ def blank_member(program: Program, hyper: dict[str, Any]) -> Member:
 def draw_orders(program: Program, key: RandomKey, rows: MemberRows, epochs: range) -> Int[np.ndarray, "epoch position"]:
     """The training rows in the order of each epoch (numbered from 0), padded to whole batches.
 
-    An order is a function of the key and the epoch's number alone. Without shuffling there is one for all.
+    An order is a function of the key and the epoch's number alone. Without shuffling there is one for all. A place
+    that a sampler leaves empty holds the complement (`~row`) of a training row, which `filled` undoes.
     """
-    n, copies = len(rows.train), program.copies
+    n, copies = rows.n_positions, program.copies
     size = rows.n_train or -(-n * copies // program.batch_size) * program.batch_size
     if size < n * copies or size % program.batch_size:
         _refuse_size("n_train", size, n * copies, program.batch_size)
@@ -227,7 +262,8 @@ def draw_orders(program: Program, key: RandomKey, rows: MemberRows, epochs: rang
     orders = np.empty((n_orders, size), np.int32)
     orders[:, n * copies :] = rows.train[0]
     if not program.shuffle:
-        orders[0, : n * copies] = np.repeat(rows.train, copies)
+        only = rows.train if rows.sampling is None else _sampled(rows, key.fold("order").generator())
+        orders[0, : n * copies] = np.repeat(only, copies)
         return orders
     stream = key.fold("order")
     words = stream.generator().integers(2**63, size=2, dtype=np.uint64)
@@ -238,13 +274,21 @@ def draw_orders(program: Program, key: RandomKey, rows: MemberRows, epochs: rang
         start["state"]["counter"] = np.asarray([0, 0, epoch, 0], np.uint64)
         bits.state = start
         if copies == 1:
-            orders[i, :n] = generator.permutation(rows.train)
+            orders[i, :n] = _sampled(rows, generator)
         else:
             # Column j of the block is the order of the ensemble's member j.
             block = orders[i, : n * copies].reshape(n, copies)
             for j in range(copies):
-                block[:, j] = generator.permutation(rows.train)
+                block[:, j] = _sampled(rows, generator)
     return orders
+
+
+def _sampled(rows: MemberRows, generator: np.random.Generator) -> Int[np.ndarray, "position"]:
+    """Training rows in the order of an epoch; a place that stays empty holds the complement of a training row."""
+    if rows.sampling is None:
+        return generator.permutation(rows.train)
+    positions = rows.sampling.order(generator)
+    return np.where(positions == NO_ROW, ~rows.train[0], rows.train[positions])
 
 
 def _padded(

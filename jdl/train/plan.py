@@ -31,6 +31,7 @@ class Plan:
       group: Members in flight at a time, a multiple of the number of devices.
       n_members: Members in all.
       reason: Why the strategy was chosen.
+      chunks: What host callbacks make of the chunks, in words; empty where they are as long as can be.
     """
 
     strategy: Literal["vmap", "map", "loop"]
@@ -38,6 +39,17 @@ class Plan:
     group: int
     n_members: int
     reason: str = ""
+    chunks: str = ""
+
+    @property
+    def groups(self) -> tuple[tuple[int, int], ...]:
+        """The first and the last of the members that are in flight together.
+
+        >>> Plan("map", (None,), group=2, n_members=3).groups
+        ((0, 1), (2, 2))
+        """
+        starts = range(0, self.n_members, self.group)
+        return tuple((start, min(start + self.group, self.n_members) - 1) for start in starts)
 
     def __str__(self) -> str:
         kind = self.devices[0].platform
@@ -46,6 +58,8 @@ class Plan:
         parts = [f"{self.n_members} run{'s' if self.n_members > 1 else ''} by {self.strategy} on {where}"]
         if groups > 1 and self.strategy != "loop":
             parts.append(f"in {groups} groups of {self.group}")
+        if self.chunks:
+            parts.append(self.chunks)
         return ", ".join(parts) + (f" ({self.reason})" if self.reason else "")
 
 

@@ -3,24 +3,39 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jdl.core.errors import CallbackError, ConfigError
 from jdl.core.random import RandomKey
 from jdl.data.table import Table
-from jdl.train.callback import HostCallback, chunking
+from jdl.train.callback import HostCallback, by_weight, chunk_capacity, chunk_length, chunking
+from jdl.train.callbacks.checkpoint import Snapshot
+from jdl.train.checkpoint_folder import CheckpointName
 from jdl.train.compile import EXECUTABLES, Layout, chunk_function
-from jdl.train.host_loop import RunContext, call_host, run_epoch_by_steps
+from jdl.train.host_loop import (
+    call_exit,
+    call_host,
+    close_callbacks,
+    open_callbacks,
+    run_epoch_by_steps,
+    valid_output_function,
+)
 from jdl.train.loop import history_columns
 from jdl.train.member import Member, MemberRows, blank_member, draw_orders
 from jdl.train.plan import Plan
 from jdl.train.program import Program
 from jdl.train.progress import Report
-from jdl.train.state import RunState, Status, begin, end
+from jdl.train.resume import Resumption, callback_states, restore_callbacks
+from jdl.train.run_arrays import continued, history_rows, refilled, saved_arrays, saved_shapes
+from jdl.train.run_context import RunContext, RunInfo
+from jdl.train.run_identity import RunIdentity
+from jdl.train.scores import monitored
+from jdl.train.state import RunState, Status, begin, end, evaluation_weights
 
 
 @dataclass(frozen=True)
@@ -82,6 +97,9 @@ def run_population(
     *,
     callbacks: Sequence[HostCallback] = (),
     report: Report = lambda done, of: None,
+    name: str = "",
+    identity: RunIdentity | None = None,
+    resume: Resumption | None = None,
 ) -> list[RunOutcome]:
     """Trains all runs by the plan.
 
@@ -93,17 +111,54 @@ def run_population(
       capacity: Epochs of the longest chunk.
       callbacks: Host callbacks; they are called for each group of members in flight.
       report: Called after each chunk with epochs done and epochs in all, over all members.
+      name: Of the experiment, for callbacks.
+      identity: Of the runs, for checkpoints.
+      resume: Checkpoints from which the runs go on.
+
+    Raises:
+      CheckpointError: The checkpoints are damaged, or cannot be gone on from.
+      CallbackError: A host callback raised; `result` holds the outcomes of all runs that had begun.
     """
+    callbacks = by_weight(callbacks)
+    longest = max((r.epochs for r in requests), default=0)
+    resumed_from = None if resume is None else resume.folder.path
+    resumed = resume is not None and bool(resume.folder.names())
+    info = RunInfo(name, program, len(requests), longest, history_columns(program), resumed_from, resumed)
+    try:
+        open_callbacks(callbacks, info)
+        return _run_groups(program, table, requests, plan, capacity, callbacks, report, info, identity, resume)
+    finally:
+        close_callbacks(callbacks)
+
+
+def _run_groups(
+    program: Program,
+    table: Table,
+    requests: Sequence[RunRequest],
+    plan: Plan,
+    capacity: int,
+    callbacks: Sequence[HostCallback],
+    report: Report,
+    info: RunInfo,
+    identity: RunIdentity | None,
+    resume: Resumption | None,
+) -> list[RunOutcome]:
     layout = Layout(plan.strategy, plan.devices)
     # CPU devices share the host's memory instead of holding a copy each: the table is never written to.
     placed = jax.device_put(table, layout.shared(), may_alias=True)
-    hosted = any(callback.forces_chunks for callback in callbacks)
-    if hosted and chunking(callbacks) != "run":
-        capacity = 1  # of all orders that are drawn and shipped, a chunk uses one epoch's
+    hosted = any(callback.forces_chunks for callback in callbacks) or resume is not None
+    if hosted:
+        capacity = chunk_capacity(callbacks, capacity)
     outcomes: list[RunOutcome] = []
     for start in range(0, len(requests), plan.group):
         group = _Group(program, placed, requests, start, plan, layout, capacity, hosted)
-        group.train(callbacks, report)
+        group.ctx.name, group.ctx.callbacks = info.name, {callback.id: callback for callback in callbacks}
+        group.identity, group.resume = identity, resume
+        try:
+            group.train(callbacks, report)
+        except CallbackError as error:
+            error.result = outcomes + (error.result or [])
+            raise
         outcomes += group.outcomes()
     return outcomes
 
@@ -122,20 +177,29 @@ class _Group:
         capacity: int,
         hosted: bool,
     ):
-        requests = population[first : first + plan.group]
+        requests = list(population[first : first + plan.group])
         self.program, self.table, self.requests, self.plan = program, table, requests, plan
         self.layout, self.capacity, self.hosted = layout, capacity, hosted
         self.longest = max(r.epochs for r in requests)
+        self.asked = [r.epochs for r in requests]
         self.members = [r.make() for r in requests]
         self.stacked = self._place(replace(_stacked(self.members, plan), orders=self._orders(0)))
         self.runs: Any = None
         self.outputs: Any = None
         self.histories: list[np.ndarray] = []
+        self.epochs = np.zeros(len(requests), np.int64)
+        self.begun = False
+        self.identity: RunIdentity | None = None
+        self.resume: Resumption | None = None
         self.compile_seconds = self.run_seconds = 0.0
         self.before = sum(r.epochs for r in population[:first])
         self.ctx = RunContext(
             program=program,
-            total_epochs=self.longest,
+            budget=np.asarray([r.epochs for r in requests]),
+            devices=plan.devices,
+            hypers=tuple(member.hyper for member in self.members),
+            get_valid_output=self._valid_output if program.validate else None,
+            take_snapshot=self._snapshot,
             iterations=tuple(range(first, first + len(requests))),
             total=sum(r.epochs for r in population),
             last=first + plan.group >= len(population),
@@ -144,63 +208,203 @@ class _Group:
 
     def train(self, callbacks: Sequence[HostCallback], report: Report) -> None:
         """All epochs, in the longest chunks that the host callbacks allow."""
+        failure: BaseException | None = None
         try:
             if self.hosted:
                 self._train_with_host(callbacks, report)
             else:
                 self._train_in_one(callbacks, report)
+        except BaseException as error:
+            failure = error
+            if isinstance(error, CallbackError):
+                error.result = self._recovered()
+            raise
         finally:
-            call_host(callbacks, "on_exit", self.ctx)
+            call_exit(callbacks, self.ctx, failure)
 
     def _train_in_one(self, callbacks: Sequence[HostCallback], report: Report) -> None:
-        """One compiled function begins, trains and predicts."""
+        """One compiled function begins, trains and predicts; callbacks see the runs between its chunks."""
+        ctx, asked = self.ctx, self.requests
         self.runs = self._place(_blank_runs(self.program, self.members[0], self.plan))
-        call_host(callbacks, "on_begin", self.ctx)
+        call_host(callbacks, "on_begin", ctx)
+        if ctx.runs is not None:
+            raise ConfigError(
+                "callbacks: ctx.runs was set before the runs begin, which callbacks with forces_chunks=False cannot.\n"
+                "Hint: forces_chunks = True."
+            )
+        self._take_budget()
+        if self.requests is not asked:
+            self._next_orders(0)
         done = 0
         while True:
-            n_epochs = min(self.capacity, self.longest - done)
+            n_epochs = 0 if ctx.stopped else min(self.capacity, self.longest - done)
             self._run_chunk(fresh=done == 0, n_epochs=n_epochs)
+            self.histories[-1] = self.histories[-1][..., :n_epochs, :]
+            self.begun = True
             done += n_epochs
-            self.ctx.epoch, self.ctx.runs = done, self.runs
-            self._progressed(report)
-            call_host(callbacks, "on_epoch_end", self.ctx)
-            if done >= self.longest or not self._running():
+            ctx.epoch, ctx.runs = done, self.runs
+            if ctx.stopped:
+                break
+            self._progressed(report, bool(callbacks))
+            call_host(callbacks, "on_epoch_end", ctx)
+            self._take_changes()
+            if done >= self.longest or not self._running() or ctx.stopped:
                 break
             self._next_orders(done)
-        call_host(callbacks, "on_end", self.ctx)
+        ended = ctx.runs
+        call_host(callbacks, "on_end", ctx)
+        self._take_changes()
+        if self._running() or ctx.runs is not ended:
+            self._end()
+            ctx.runs = self.runs
 
     def _train_with_host(self, callbacks: Sequence[HostCallback], report: Report) -> None:
         """Chunks of an epoch or of a step, with the host between them; all that is not compiling counts as running."""
         start = time.perf_counter()
         ctx, by = self.ctx, chunking(callbacks)
-        self.runs = ctx.runs = self._call(_begin_function(self.program, self.layout), self.table, self.stacked)
+        restored = self._restored()
+        if restored and not self._running():
+            self._progressed_before(report)
+            self._end()
+            return
+        if not restored:
+            self.runs = ctx.runs = self._call(_begin_function(self.program, self.layout), self.table, self.stacked)
+        self.begun = True
         call_host(callbacks, "on_begin", ctx)
-        self.runs = ctx.runs
+        self._take_changes()
         while ctx.epoch < self.longest and self._running() and not ctx.stopped:
             self._host_chunk(callbacks, ctx, by)
             self._progressed(report)
             call_host(callbacks, "on_epoch_end", ctx)
-            self.runs = ctx.runs
+            self._take_changes()
         call_host(callbacks, "on_end", ctx)
-        self.runs = ctx.runs
-        if ctx.stopped:
-            self.runs = self._call(_stop_function(self.program, self.layout), self.table, self.runs)
-        self._next_orders(ctx.epoch)
-        self._run_chunk(fresh=False, n_epochs=0)
+        self._take_changes()
+        self._end()
         self.run_seconds = time.perf_counter() - start - self.compile_seconds
 
-    def _progressed(self, report: Report) -> None:
-        epochs = np.atleast_1d(np.asarray(self.runs.epoch))[: len(self.requests)]
-        self.ctx.done = self.before + int(epochs.sum())
+    def _end(self) -> None:
+        """Ends the runs that are still going on, and predicts."""
+        if self._running():
+            self.runs = self._call(_stop_function(self.program, self.layout), self.table, self.stacked, self.runs)
+        self._next_orders(self.ctx.epoch)
+        self._run_chunk(fresh=False, n_epochs=0)
+
+    def _recovered(self) -> list[RunOutcome] | None:
+        """What there is of the runs after an error between two epochs or within one: up to the last whole epoch."""
+        if not self.begun:
+            return None
+        self._end()
+        return self.outcomes()
+
+    def _take_changes(self) -> None:
+        """Takes over what callbacks have changed."""
+        if self.ctx.runs is not self.runs:
+            # Chunks without a host between them take their buffers over: none may be another's too.
+            runs = self.ctx.runs if self.hosted else jax.tree.map(jnp.copy, self.ctx.runs)
+            self.runs = self.ctx.runs = self._place(runs)
+            self.epochs = self._epochs_done()  # a run may have been set to where it once was
+        self._take_budget()
+
+    def _take_budget(self) -> None:
+        budget = [int(epochs) for epochs in self.ctx.budget]
+        if budget == [r.epochs for r in self.requests]:
+            return
+        self.ctx.total += sum(budget) - sum(r.epochs for r in self.requests)
+        self.requests = [replace(r, epochs=n) for r, n in zip(self.requests, budget, strict=True)]
+        self.longest = max(budget)
+        if self.plan.strategy == "loop":
+            max_epochs = np.asarray(budget[0], np.int32)
+        else:
+            max_epochs = np.asarray(budget + [0] * (self.plan.group - len(budget)), np.int32)
+        self.stacked = replace(self.stacked, max_epochs=self._place(max_epochs))
+
+    # -- checkpoints
+
+    def _snapshot(self, ended: bool) -> Snapshot:
+        """The whole state of the runs now."""
+        ctx, n = self.ctx, len(self.requests)
+        histories = tuple(self.histories)
+        spec = {
+            "identity": {} if self.identity is None else self.identity.to_json(),
+            "epoch": ctx.epoch,
+            "asked": [int(epochs) for epochs in self.asked],
+            "budget": [int(epochs) for epochs in ctx.budget],
+            "ended": ended,
+            "stopped": ctx.stopped,
+            "n_epochs": sum(block.shape[1] for block in histories),
+            "callbacks": callback_states(ctx.callbacks),
+            "seconds": {"compile": self.compile_seconds},
+        }
+        name = CheckpointName(ctx.iterations[0], ctx.iterations[-1], ctx.epoch)
+        return Snapshot(name, spec, partial(saved_arrays, ctx.runs, histories, n), self._mean_score())
+
+    def _mean_score(self) -> float:
+        """Mean over the runs of the score that decides, less is better; NaN where there is none."""
+        if not self.program.validate or not self.ctx.scores:
+            return float("nan")
+        return float(np.mean(np.asarray(monitored(self.program, self.ctx.scores))))
+
+    def _restored(self) -> bool:
+        """Takes over the newest checkpoint of these runs, if there is one."""
+        if self.resume is None:
+            return False
+        ctx, n, columns = self.ctx, len(self.requests), history_columns(self.program)
+        blank = _blank_runs(self.program, self.members[0], self.plan)
+        found = self.resume.newest(
+            ctx.iterations[0],
+            ctx.iterations[-1],
+            lambda spec: saved_shapes(blank, n, (spec["n_epochs"], len(columns))),
+        )
+        if found is None:
+            return False
+        spec, arrays = found
+        if spec["asked"] == [int(epochs) for epochs in self.asked]:
+            ctx.budget = np.asarray(spec["budget"])  # which a callback may have changed
+            self._take_budget()
+        self.resume.check_epochs(spec["epoch"], self.longest)
+        runs = continued(arrays["runs"], ctx.budget)
+        filling = self.plan.group - n
+        self.histories = [np.pad(arrays["history"], ((0, filling), (0, 0), (0, 0)), constant_values=np.nan)]
+        self.epochs = np.asarray(runs.epoch, np.int64)
+        ctx.rows = history_rows(arrays["history"], columns, ctx.iterations, np.zeros_like(self.epochs), self.epochs)
+        ctx.epoch = int(spec["epoch"])
+        if spec["stopped"]:
+            runs = replace(runs, status=np.where(runs.status == Status.RUNNING, int(Status.STOPPED_EARLY), runs.status))
+        restore_callbacks(ctx.callbacks, spec["callbacks"])
+        self.runs = ctx.runs = self._place(refilled(runs, self.plan.group))
+        self.resume.say_stopped(runs.status)
+        return True
+
+    def _valid_output(self) -> Any:
+        function = valid_output_function(self.program, self.layout)
+        return self._call(function, self.table, self.stacked, self._place(self.ctx.runs))
+
+    def _progressed(self, report: Report, noting: bool = True) -> None:
+        """Counts the epochs done, and notes their history for callbacks."""
+        ctx, start = self.ctx, int(self.epochs.max(initial=0))
+        epochs = self._epochs_done()
+        ctx.done = self.before + int(epochs.sum())
+        if noting:
+            block = self.histories[-1]
+            block = block[None] if block.ndim == 2 else block
+            columns = history_columns(self.program)
+            ctx.new_rows = history_rows(block, columns, ctx.iterations, self.epochs, epochs, start)
+            ctx.rows += ctx.new_rows
+        self.epochs = epochs
+        report(ctx.done, ctx.total)
+
+    def _progressed_before(self, report: Report) -> None:
+        """Counts the epochs of runs that had ended before they were resumed."""
+        self.ctx.done = self.before + int(self.epochs.sum())
         report(self.ctx.done, self.ctx.total)
 
     def _host_chunk(self, callbacks: Sequence[HostCallback], ctx: RunContext, by: str) -> None:
         done = ctx.epoch
-        n_epochs = min(self.capacity, self.longest - done) if by == "run" else 1
+        n_epochs = min(chunk_length(callbacks, self.capacity, done), self.longest - done)
         self._next_orders(done)
         ctx.epoch = done + n_epochs
         call_host(callbacks, "on_epoch_begin", ctx)
-        self.runs = ctx.runs
+        self._take_changes()
         if by == "step":
             order = np.asarray(self.stacked.orders)[:, 0]
             self.runs, row = run_epoch_by_steps(
@@ -231,6 +435,9 @@ class _Group:
         result, seconds = EXECUTABLES.call(function, args)
         self.compile_seconds += seconds
         return result
+
+    def _epochs_done(self) -> np.ndarray:
+        return np.atleast_1d(np.asarray(self.runs.epoch))[: len(self.requests)]
 
     def _running(self) -> bool:
         return bool((np.atleast_1d(np.asarray(self.runs.status))[: len(self.requests)] == Status.RUNNING).any())
@@ -281,12 +488,13 @@ def _begin_function(program: Program, layout: Layout) -> Callable[..., Any]:
 
 @lru_cache(maxsize=32)
 def _stop_function(program: Program, layout: Layout) -> Callable[..., Any]:
-    """The jitted end of all runs that have not ended yet: (table, runs)."""
+    """The jitted end of all runs that have not ended yet: (table, members, runs)."""
 
-    def stop_one(table: Any, run: RunState) -> RunState:
+    def stop_one(table: Any, member: Member, run: RunState) -> RunState:
         del table
-        stopped = replace(run, status=jnp.asarray(int(Status.STOPPED_EARLY), jnp.int32))
-        return jax.lax.cond(run.status == int(Status.RUNNING), lambda: end(program, stopped), lambda: run)
+        status = jnp.where(run.epoch >= member.max_epochs, int(Status.COMPLETE), int(Status.STOPPED_EARLY))
+        ended = replace(run, status=status.astype(jnp.int32))
+        return jax.lax.cond(run.status == int(Status.RUNNING), lambda: end(program, member, ended), lambda: run)
 
     return layout.lift(stop_one)
 
@@ -335,9 +543,10 @@ def _outcome(
     run_seconds: float,
     compile_seconds: float,
 ) -> RunOutcome:
-    params, rest = run.train.params, run.train.rest
     if program.keep_best and int(run.best_epoch) > 0:
         params, rest = run.best
+    else:
+        params, rest = jax.tree.map(np.asarray, evaluation_weights(program, run.train, run.memories))
     return RunOutcome(
         params=params,
         rest=rest,

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, UInt32
 from jdl.core.arrays import namespace
 from jdl.core.errors import ConfigError, ConfigTypeError, UnknownNameError, shown
 from jdl.core.fields import check_compares
+from jdl.core.random import RandomKey
 from jdl.data.table import Column, Table, TableSpec
 from jdl.measures.catalogue import as_measures
 from jdl.measures.measure import Measure
@@ -21,11 +22,13 @@ from jdl.networks.initial import InitialValues
 from jdl.networks.spec import NetworkSpec
 from jdl.pipeline.compose import apply_chain, out_specs
 from jdl.pipeline.stage import Stage
-from jdl.train.callback import InScanCallback
+from jdl.train.callback import InScanCallback, by_weight
 from jdl.train.checks import as_matrix, check_memory, checked_sizes
-from jdl.train.factors import Factors
+from jdl.train.factors import Factors, parameter_names
+from jdl.train.groups import by_group
 from jdl.train.loss import LOSSES, Loss, mean_logits
 from jdl.train.optimizer import Optimizer, OptimizerStructure, as_optimizer
+from jdl.train.precision import Precision, computed, keeping_types, like
 
 
 @dataclass(frozen=True, eq=True)
@@ -54,6 +57,8 @@ class Program:
       callbacks: In-scan callbacks, in the order in which they are called.
       copies: Orders of its own that each epoch has per row: members of an ensemble see batches of their own.
       later_ties: Whether of equally good epochs the later one is the best.
+      precision: "float32"; "mixed", parameters in float32 and layers in bfloat16; or "bfloat16" throughout.
+      remat: Whether blocks are computed again on the way back, instead of keeping what they compute.
     """
 
     network: NetworkSpec
@@ -77,6 +82,8 @@ class Program:
     callbacks: tuple[InScanCallback, ...] = ()
     copies: int = 1
     later_ties: bool = False
+    precision: Precision = "float32"
+    remat: bool = False
 
     def __post_init__(self) -> None:
         for part in (
@@ -91,6 +98,10 @@ class Program:
 
     def __hash__(self) -> int:
         return self._hash
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Less what is cached: texts have another hash in another process.
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @cached_property
     def _hash(self) -> int:
@@ -138,27 +149,42 @@ class Program:
         """
         values = initial_values(self)
         graph = values.graph_train if train else values.graph_eval
+        params, x = computed(self.precision, params), computed(self.precision, x)
         # copy=True: a merge inside a differentiated function must own its variables.
         model = nnx.merge(graph, params, rest, copy=True)
-        copies = self.copies if train else 1
-        with batch_context(BatchContext(weights=weights, seed=seed, hyper=hyper or {}, copies=copies)):
+        copies, remat = (self.copies, self.remat) if train else (1, False)
+        with batch_context(BatchContext(weights=weights, seed=seed, hyper=hyper or {}, copies=copies, remat=remat)):
             output = self.network.forward(model, x)
+        output = output if self.precision == "float32" else output.astype(jnp.float32)
         if not train:
-            output = self.combined(output)
-        return output, nnx.split(model, nnx.Param, ...)[2]
+            output = self.combined(output, hyper)
+        after = nnx.split(model, nnx.Param, ...)[2]
+        return output, after if self.precision == "float32" else like(after, rest)
 
-    def combined(self, output: Float[Array, "row ..."]) -> Float[Array, "row output"]:
-        """Of the members of an ensemble: logits of their mean probabilities, or their mean value."""
+    def combined(self, output: Float[Array, "row ..."], hyper: Any = None) -> Float[Array, "row output"]:
+        """Of the members of an ensemble: logits of their mean probabilities, or what the loss makes of their values."""
         if output.ndim == 2:
             return output
-        return mean_logits(output) if self.is_classif else output.mean(axis=1)
+        return mean_logits(output) if self.is_classif else self.loss.at(hyper or {}).combined(output)
 
     def transformation(self, hyper: Any, params: Any) -> optax.GradientTransformation:
-        """The Optax transformation with these values of the hyperparameters, for these parameters."""
-        factors = None
-        if self.network.has_factors:
-            factors = Factors.of(params, self.network.lr_factor, self.network.decay_factor)
-        return self.optimizer.transformation(hyper, factors)
+        """The Optax transformation with these values of the optimizer's hyperparameters, for these parameters."""
+        factors = Factors(self.network.lr_factor, self.network.decay_factor) if self.network.has_factors else None
+
+        def make(params: Any, hyper: Any) -> optax.GradientTransformation:
+            del params
+            made = self.optimizer.transformation(hyper, factors)
+            return keeping_types(made) if self.precision == "bfloat16" else made
+
+        labels = next((g for g in (callback.groups(params) for callback in self.callbacks) if g is not None), None)
+        if labels is None:
+            return make(params, hyper)
+        if self.optimizer.averages:
+            raise ConfigError(
+                f"program: optimizer '{self.optimizer.name}' averages all parameters, and goes with no callback that "
+                "freezes some, such as 'unfreeze'.\nHint: another optimizer, or groups with frozen=True."
+            )
+        return by_group(labels, make, params, hyper)
 
 
 @lru_cache(maxsize=256)
@@ -166,10 +192,15 @@ def initial_values(program: Program) -> InitialValues:
     """Graph definitions of the program's network, and its initial values for any key.
 
     Raises:
-      ConfigError: A network for which this machine has not the memory.
+      ConfigError: A network for which this machine has not the memory, a loss that is none, or a parameter group that
+        matches nothing.
     """
     check_memory(program)
-    return InitialValues(program.build)
+    program.loss.check(program.n_outputs)
+    values = InitialValues(program.build)
+    if program.optimizer.groups:
+        program.optimizer.check(parameter_names(values.draw(RandomKey((0,)))[0]))
+    return values
 
 
 def step_seed(seed: UInt32[Array, ""], step: Array) -> UInt32[Array, ""]:
@@ -239,11 +270,15 @@ def program(
     options |= checked_sizes(n_outputs=n_outputs, **sizes)
     for name in ("stages", "callbacks"):
         options[name] = tuple(options.get(name, ()))
+    options["callbacks"] = by_weight(options["callbacks"])
     for name in ("measures_train", "measures_valid"):
         options[name] = as_measures(options.get(name, ()))
     loss = LOSSES.make(loss) if isinstance(loss, str) else loss
-    if not isinstance(loss, Loss):
-        raise ConfigTypeError(f"program: 'loss' must be a loss or its name, got {shown(loss)}.\nHint: loss='mse'.")
+    if not isinstance(loss, Loss) or len(loss.task_types) > 1:
+        raise ConfigTypeError(
+            f"program: 'loss' must be a loss or its name, got {shown(loss)}.\n"
+            "Hint: loss='mse', or jdl.train.FunctionLoss(function, task_type='regr')."
+        )
     made = Program(
         network=network,
         spec=spec,  # pyright: ignore[reportArgumentType]

@@ -22,7 +22,7 @@ def progress_line(label: str, shown: bool | None = None) -> Iterator[Report]:
     ...     report(1, 2)
     """
     if not (sys.stderr.isatty() if shown is None else shown):
-        yield lambda done, of: None
+        yield _silent
         return
     # Loaded only where something is drawn: importing jdl must stay light.
     from rich.console import Console
@@ -38,6 +38,10 @@ def progress_line(label: str, shown: bool | None = None) -> Iterator[Report]:
         yield report
         # Runs that stopped early leave epochs undone; the line still ends full.
         bar.update(line, completed=bar.tasks[0].total or 1, total=bar.tasks[0].total or 1)
+
+
+def _silent(done: int, of: int) -> None:
+    """Draws nothing."""
 
 
 class Progress(HostCallback):
@@ -58,7 +62,11 @@ class Progress(HostCallback):
         self.label = label
         self.shown = shown
         self._line: AbstractContextManager[Report] | None = None
-        self._report: Report = lambda done, of: None
+        self._report: Report = _silent
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A line on the screen is that of this process and this run.
+        return self.__dict__ | {"_line": None, "_report": _silent}
 
     def on_begin(self, ctx: Any) -> None:
         """Opens the line, once for all groups of runs."""
@@ -75,4 +83,4 @@ class Progress(HostCallback):
         """Closes the line after the last group of runs."""
         if ctx.last and self._line is not None:
             self._line.__exit__(None, None, None)
-            self._line = None
+            self._line, self._report = None, _silent

@@ -59,17 +59,37 @@ def batch_at(
     """The batch of one step of an epoch. A row's weight follows from its position: it is not shipped."""
     start = step * program.batch_size
     rows = jax.lax.dynamic_slice_in_dim(order, start, program.batch_size)
+    rows, weights = filled(rows, start, member.n_train)
     if program.shuffle:
         x = source.take(rows, train=True)
     else:
         x = source.slice(start, program.batch_size, train=True)
-    weights = position_weights(start, program.batch_size, member.n_train)
+    weights = weights_at(member, rows, weights)
     return Batch(x=x, target=jnp.asarray(member.target)[rows], weights=weights)
+
+
+def filled(
+    order: Int[Array, "position"], start: Any, n_real: Any
+) -> tuple[Int[Array, "position"], Float[Array, "position"]]:
+    """A piece of an order as rows that there are, with their weights: 0 for padding and for places left empty.
+
+    Args:
+      order: Rows; the complement of one stands in a place that a sampler left empty.
+      start: Position of the piece in its epoch.
+      n_real: Positions of the epoch that are no padding.
+    """
+    weights = position_weights(start, order.shape[0], n_real) * (order >= 0)
+    return jnp.where(order >= 0, order, ~order), weights
 
 
 def position_weights(start: Any, size: int, n_real: Any) -> Float[Array, "size"]:
     """1 for the positions from `start` on that lie before `n_real`, else 0."""
     return (start + jnp.arange(size) < n_real).astype(jnp.float32)
+
+
+def weights_at(member: Member, rows: Int[Array, "row"], weights: Float[Array, "row"]) -> Float[Array, "row"]:
+    """Weights by position, times those of the rows at these positions where the member has some."""
+    return weights if member.weights is None else weights * jnp.asarray(member.weights)[rows]
 
 
 def outputs_at(

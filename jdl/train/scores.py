@@ -1,5 +1,6 @@
 """Scores inside training: the jnp forms of measures on outputs of the network."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ def scores_of(
     rows: Int[Array, "row"],
     outputs: Float[Array, "row output"],
     weights: Float[Array, "row"],
+    hyper: Any,
 ) -> dict[str, Array]:
     """Score by measure id for outputs of the rows at these positions; weight 0 is padding.
 
@@ -31,7 +33,7 @@ def scores_of(
         output: Any = probabilities(outputs)
     else:
         sd = jnp.asarray(member.target_scale)[1]
-        target, output = target * sd, outputs[:, 0] * sd
+        target, output = target * sd, program.loss.at(hyper).response(outputs) * sd
     scores = {}
     for measure in measures:
         pair = (target, output)
@@ -42,7 +44,7 @@ def scores_of(
     return scores
 
 
-def monitored(program: Program, scores: dict[str, Array]) -> Array:
+def monitored(program: Program, scores: Mapping[str, Any]) -> Array:
     """The score that decides about the best epoch and stopping, signed so that less is better.
 
     The first validation measure, or the validation loss where there is none.

@@ -8,8 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt32
 
-from jdl.train.callback import Event, call_in_scan
+from jdl.train.accumulate import Accumulated
+from jdl.train.callback import call_in_scan
+from jdl.train.events import event_of
 from jdl.train.member import Member
+from jdl.train.precision import kept
 from jdl.train.program import Program
 
 
@@ -28,10 +31,10 @@ class TrainState:
     """Fed back from step to step.
 
     Args:
-      step: Optimizer steps done.
+      step: Batches done.
       params: Parameters of the network.
       rest: Its other variables (batch statistics).
-      opt_state: State of the Optax transformation.
+      opt_state: State of the Optax transformation; with gradients that wait, where they are accumulated.
       hyper: Dynamic hyperparameters by name: "opt.lr", "dropout", ...
       seed: Random word from which the noise of each step is hashed.
     """
@@ -85,12 +88,15 @@ def init(program: Program, member: Member) -> TrainState:
 
     Pure: `jit`, `vmap` and `grad` apply.
     """
-    transformation = program.transformation(optimizer_hyper(member.hyper), member.params)
+    params = kept(program.precision, jax.tree.map(jnp.asarray, member.params))
+    opt_state = program.transformation(optimizer_hyper(member.hyper), params).init(params)
+    if program.optimizer.accumulates:
+        opt_state = Accumulated.empty(opt_state, params)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
-        params=jax.tree.map(jnp.asarray, member.params),
+        params=params,
         rest=jax.tree.map(jnp.asarray, member.rest),
-        opt_state=transformation.init(member.params),
+        opt_state=opt_state,
         hyper={name: jnp.asarray(value) for name, value in member.hyper.items()},
         seed=jnp.asarray(member.seed, jnp.uint32),
     )
@@ -100,7 +106,7 @@ def begin(program: Program, member: Member) -> RunState:
     """The run before its first epoch, after the callbacks' `on_begin`."""
     train = init(program, member)
     memories = tuple(callback.init(train) for callback in program.callbacks)
-    event = Event(state=train, epoch=jnp.zeros((), jnp.int32), stop=jnp.zeros((), bool))
+    event = event_of(program, member, train, jnp.zeros((), jnp.int32))
     memories, event = call_in_scan(program.callbacks, "on_begin", memories, event)
     status = jnp.where(event.stop, int(Status.STOPPED_EARLY), int(Status.RUNNING))
     status = jnp.where(member.max_epochs <= 0, int(Status.COMPLETE), status).astype(jnp.int32)
@@ -115,16 +121,16 @@ def begin(program: Program, member: Member) -> RunState:
         status=status,
         memories=memories,
     )
-    return end(program, run)
+    return end(program, member, run)
 
 
-def end(program: Program, run: RunState) -> RunState:
+def end(program: Program, member: Member, run: RunState) -> RunState:
     """The run after the callbacks' `on_end` and `on_exit`, if it goes no further."""
     if not any({"on_end", "on_exit"} & set(callback.stages) for callback in program.callbacks):
         return run
 
     def call() -> RunState:
-        event = Event(state=run.train, epoch=run.epoch, stop=jnp.zeros((), bool))
+        event = event_of(program, member, run.train, run.epoch)
         memories, event = call_in_scan(program.callbacks, "on_end", run.memories, event)
         memories, event = call_in_scan(program.callbacks, "on_exit", memories, event)
         return replace(run, train=event.state, memories=memories)
@@ -132,17 +138,35 @@ def end(program: Program, run: RunState) -> RunState:
     return jax.lax.cond(run.status != int(Status.RUNNING), call, lambda: run)
 
 
+def evaluation_weights(program: Program, train: TrainState, memories: tuple[Any, ...]) -> tuple[Any, Any]:
+    """Parameters and other variables that validate and predict: the current ones, or a callback's mean of them."""
+    for callback, memory in zip(program.callbacks, memories, strict=True):
+        averaged = callback.weights(memory, train)
+        if averaged is not None:
+            return averaged
+    return predicting(program, train)
+
+
 def final_weights(program: Program, run: RunState) -> tuple[Any, Any]:
     """Parameters and other variables that predict: the best ones, where they are kept and there are any."""
-    last = (run.train.params, run.train.rest)
+    last = evaluation_weights(program, run.train, run.memories)
     if not program.keep_best:
         return last
     return jax.tree.map(lambda best, now: jnp.where(run.best_epoch > 0, best, now), run.best, last)
 
 
+def predicting(program: Program, train: TrainState) -> tuple[Any, Any]:
+    """Parameters and other variables that predict: those that are trained, unless the optimizer averages them."""
+    if not program.optimizer.averages:
+        return train.params, train.rest
+    state = train.opt_state.inner if program.optimizer.accumulates else train.opt_state
+    return program.optimizer.evaluated(optimizer_hyper(train.hyper), state, train.params), train.rest
+
+
 def replace_hyper(state: TrainState, values: dict[str, Any]) -> TrainState:
-    """The state with other values of some dynamic hyperparameters."""
-    return replace(state, hyper={**state.hyper, **{n: jnp.asarray(v, jnp.float32) for n, v in values.items()}})
+    """The state with other values of some dynamic hyperparameters, in the types that they had."""
+    types = {name: getattr(state.hyper.get(name), "dtype", jnp.float32) for name in values}
+    return replace(state, hyper={**state.hyper, **{n: jnp.asarray(v, types[n]) for n, v in values.items()}})
 
 
 def optimizer_hyper(hyper: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """What holds for every learner of the catalogue. A new one adds what makes it quick, or possible, to `QUICK`."""
 
+import copy
+import pickle
 from functools import cache
 from typing import Any
 
@@ -101,8 +103,8 @@ def quick(name: str, **values) -> Any:
 
 
 def most(name: str) -> str:
-    """The predict type that says most."""
-    return LEARNERS[name].predict_types[-1]  # pyright: ignore[reportFunctionMemberAccess]
+    """The predict type that says most, of those that every loss gives."""
+    return "prob" if "prob" in LEARNERS[name].predict_types else "response"  # pyright: ignore[reportFunctionMemberAccess]
 
 
 @cache
@@ -423,3 +425,52 @@ def test_a_key_that_is_none_raises(name, nothing_compiles):
     for key in ("a", -1, 0.5, None):
         with pytest.raises(ConfigTypeError, match="key: expected"):
             quick(name).train(task(target(name)), key=key)  # pyright: ignore[reportArgumentType]
+
+
+# -- leaving the process
+
+
+def same_predictions(one: Any, other: Any, data: Any) -> None:
+    one, other = one.predict(data), other.predict(data)
+    for values in ("response", "prob"):
+        if getattr(one, values, None) is not None:
+            np.testing.assert_array_equal(getattr(one, values), getattr(other, values))
+
+
+@every_learner
+def test_a_saved_learner_comes_back_with_all_that_it_knows(name, tmp_path):
+    for where in targets(name):
+        model = fitted(name, where)
+        model.save(tmp_path / where)
+        again = jdl.load(tmp_path / where, trust={Net.__module__})
+        assert type(again) is type(model) and repr(again) == repr(model)
+        same_predictions(again, model, task(where))
+        same_predictions(again, model, frame()[list(FEATURES)].head(3))
+        pd.testing.assert_frame_equal(again.history, model.history)
+        assert repr(again.learner.params()) == repr(model.learner.params())
+        kept = again.to_numpy()
+        assert kept.keys() == model.to_numpy().keys()
+        assert all(np.array_equal(kept[path], array) for path, array in model.to_numpy().items())
+        if hasattr(model, "timings"):
+            assert (again.timings, again.status, again.epochs) == (model.timings, model.status, model.epochs)
+        assert (tmp_path / where / "jdl.json").stat().st_size < 32 << 10
+
+
+@every_learner
+def test_a_loaded_learner_trains_as_the_first_one_did(name, tmp_path):
+    model = fitted(name, target(name))
+    model.save(tmp_path / "model")
+    again = jdl.load(tmp_path / "model", trust={Net.__module__})
+    same_predictions(again.learner.train(task(target(name)), key=1), model, task(target(name)))
+
+
+@every_learner
+def test_copies_and_pickled_learners_are_the_same(name):
+    model = fitted(name, target(name))
+    for again in (copy.copy(model), copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        same_predictions(again, model, task(target(name)))
+        assert repr(again.learner) == repr(model.learner)
+    for learner in (copy.copy(model.learner), copy.deepcopy(model.learner), pickle.loads(pickle.dumps(model.learner))):
+        assert repr(learner) == repr(model.learner)
+        with pytest.raises(ConfigError, match="never change"):
+            learner.predict_type = "response"

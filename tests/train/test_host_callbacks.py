@@ -1,5 +1,7 @@
 """Callbacks in Python between compiled chunks: when they are called, what they see, and what they may change."""
 
+import copy
+import pickle
 import time
 from dataclasses import replace
 from typing import Any
@@ -8,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from jdl.core.errors import CallbackError
+from jdl.core.errors import CallbackError, JdlError
 from jdl.train.callback import STAGES, HostCallback
 from jdl.train.optimizer import sgd
 from jdl.train.progress import Progress
@@ -271,6 +273,265 @@ def test_on_end_is_not_called_after_an_error(run):
     assert [stage for stage, _, _ in callback.calls] == ["on_begin", "on_exit"]
 
 
+def test_on_exit_of_all_is_called_whatever_one_raises(run):
+    def fail(ctx):
+        raise ValueError("at the door")
+
+    exits = []
+    other = acting(id="other", on_exit=lambda ctx: exits.append(ctx.epoch))
+    with pytest.raises(CallbackError, match=r"'acting' failed at stage 'on_exit'.*at the door"):
+        run(acting(on_exit=fail), other)
+    assert exits == [3]
+    with pytest.raises(CallbackError, match="on_epoch_begin") as caught:
+        run(acting(on_exit=fail, on_epoch_begin=fail), other)
+    assert "at the door" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize("stage", ["on_epoch_end", "on_batch_end", "on_epoch_begin"])
+def test_what_was_trained_before_an_error_is_handed_back(run, plain, stage):
+    """Up to the last whole epoch; runs that ended before are whole."""
+
+    def fail(ctx):
+        if ctx.epoch == 2:
+            raise ValueError
+
+    with pytest.raises(CallbackError) as caught:
+        run(acting(**{stage: fail}))
+    found, done = caught.value.result, 2 if stage == "on_epoch_end" else 1
+    assert [o.epochs for o in found] == [done, 1, done]
+    assert found[1].status == Status.COMPLETE and found[0].status == Status.STOPPED_EARLY
+    for ours, whole in zip(found, plain, strict=True):
+        np.testing.assert_allclose(ours.history, whole.history[: ours.epochs], rtol=1e-5, atol=1e-6)
+        assert np.isfinite(ours.outputs).all()
+
+
+def test_groups_before_an_error_are_whole(run, plain):
+    def fail(ctx):
+        if ctx.iterations == (2,):
+            raise ValueError
+
+    with pytest.raises(CallbackError) as caught:
+        run(acting(on_epoch_end=fail), group=2)
+    assert [o.epochs for o in caught.value.result] == [3, 1, 1]
+    np.testing.assert_array_equal(caught.value.result[0].outputs, plain[0].outputs)
+
+
+def test_an_error_before_anything_is_trained_hands_nothing_back(run):
+    def fail(ctx):
+        raise ValueError
+
+    with pytest.raises(CallbackError) as caught:
+        run(acting(on_begin=fail, id="early"))
+    assert [o.epochs for o in caught.value.result] == [0, 0, 0]
+    quiet = acting(on_begin=fail)
+    quiet.forces_chunks = False
+    with pytest.raises(CallbackError) as caught:
+        run(quiet)
+    assert caught.value.result == []
+
+
+# -- what they may change by name
+
+
+def test_hyperparameters_are_set_by_short_names_for_all_or_each(run):
+    def set_rates(ctx):
+        if ctx.epoch == 1:
+            ctx.set_hyper("lr", 0.02)
+        if ctx.epoch == 2:
+            np.testing.assert_allclose(ctx.hyper("lr"), 0.02)
+            ctx.set_hyper("lr", [0.03, 0.04, 0.05])
+
+    outcomes = run(acting(on_epoch_end=set_rates))
+    np.testing.assert_allclose(outcomes[0].history[:, -1], [0.1, 0.02, 0.03])
+    assert float(outcomes[2].hyper["opt.lr"]) == pytest.approx(0.05)
+    with pytest.raises(CallbackError, match="Unknown dynamic hyperparameter 'rate'"):
+        run(acting(on_begin=lambda ctx: ctx.set_hyper("rate", 1.0)))
+
+
+def test_changes_by_name_compile_nothing_anew(run):
+    change = acting(on_epoch_end=lambda ctx: ctx.set_hyper("lr", 0.01))
+    run(change)
+    assert sum(o.compile_seconds for o in run(change)) == 0
+
+
+def test_parameters_are_seen_and_set(run, program):
+    def zero(ctx):
+        ctx.params = jax.tree.map(lambda leaf: 0.0 * leaf, ctx.params)
+
+    outcomes = run(acting(on_end=zero), program=replace(program, keep_best=False))
+    assert all(not np.any(leaf) for o in outcomes for leaf in jax.tree.leaves(o.params))
+
+
+@pytest.mark.parametrize(("total", "epochs"), [(2, [2, 1, 2]), ([5, 1, 4], [5, 1, 4]), (1, [1, 1, 1])])
+def test_the_epoch_budget_may_be_changed(run, total, epochs):
+    def change(ctx):
+        if ctx.epoch == 1:
+            ctx.total_epochs = total
+
+    outcomes = run(acting(on_epoch_end=change))
+    assert [(o.epochs, o.status) for o in outcomes] == [(n, Status.COMPLETE) for n in epochs]
+    longer = run(epochs=[5, 1, 4])
+    np.testing.assert_allclose(outcomes[0].history[:, 0], longer[0].history[: epochs[0], 0], rtol=1e-6)
+
+
+def set_first(name, value):
+    """A change of the first leaf of parameters or gradients."""
+
+    def change(ctx):
+        leaves, tree = jax.tree.flatten(getattr(ctx, name))
+        setattr(ctx, name, jax.tree.unflatten(tree, [value(leaves[0]), *leaves[1:]]))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda ctx: ctx.set_hyper("lr", -1.0), r"ctx.set_hyper: .*'opt.lr' must be a number in .0, inf\), got -1"),
+        (lambda ctx: ctx.set_hyper("lr", np.nan), "'opt.lr' must be finite, got nan"),
+        (lambda ctx: ctx.set_hyper("lr", "fast"), "'lr' must be a number, got 'fast'"),
+        (
+            lambda ctx: ctx.set_hyper("lr", [0.1, 0.2]),
+            r"one number, or as many for each of the 3 runs.*got \[0.1, 0.2\]",
+        ),
+        (lambda ctx: setattr(ctx, "total_epochs", -5), "whole numbers of at least 0, got -5"),
+        (lambda ctx: setattr(ctx, "total_epochs", 2.7), "whole numbers of at least 0, got 2.7"),
+        (lambda ctx: setattr(ctx, "total_epochs", [1, 2]), r"one for each of 3 runs, got \[1, 2\]"),
+        (lambda ctx: ctx.network(7), "from 0 to 2, got 7"),
+        (lambda ctx: setattr(ctx, "params", {"a": 1}), "ctx.params: expected the structure that it had, got {'a': 1}"),
+        (set_first("params", lambda leaf: leaf[0]), r"ctx.params: expected shape .* at .*bias.*got"),
+    ],
+)
+def test_changes_that_do_not_fit_are_refused(run, change, match):
+    with pytest.raises(CallbackError, match=f"(?s){match}") as caught:
+        run(acting(on_epoch_end=change))
+    assert isinstance(caught.value.__cause__, JdlError)
+
+
+def test_gradients_that_do_not_fit_are_refused(run):
+    with pytest.raises(CallbackError, match=r"(?s)ctx.grads: expected shape .* at .*bias.*got"):
+        run(acting(on_after_backward=set_first("grads", lambda leaf: leaf[0])))
+
+
+def changing(quiet, **stages):
+    made: Any = acting(**stages)
+    made.forces_chunks = not quiet
+    return made
+
+
+@pytest.mark.parametrize("strategy", ["map", "loop"])
+def test_callbacks_that_force_no_chunks_change_what_others_do(run, assert_same, strategy):
+    """Chunks of an epoch make the same of both kinds."""
+
+    def change(ctx):
+        if ctx.epoch == 1:
+            ctx.total_epochs = [5] * len(ctx.iterations)
+            ctx.set_hyper("lr", 0.03)
+        if ctx.epoch == 2:
+            ctx.stop()
+
+    def zero(ctx):
+        ctx.params = jax.tree.map(lambda leaf: 0.0 * leaf, ctx.params)
+
+    for stages in ({"on_epoch_end": change}, {"on_begin": lambda ctx: ctx.stop()}, {"on_end": zero}):
+        assert_same(run(changing(False, **stages)), run(changing(True, **stages), capacity=1, strategy=strategy))
+
+
+def test_before_the_runs_begin_those_that_force_no_chunks_may_set_epochs_alone(run, assert_same):
+    def more(ctx):
+        ctx.total_epochs = [4, 2, 3]
+
+    assert_same(run(epochs=[4, 2, 3]), run(changing(True, on_begin=more), capacity=3))
+    for change in (lambda ctx: ctx.set_hyper("lr", 0.01), lambda ctx: ctx.params, lambda ctx: ctx.network()):
+        with pytest.raises(CallbackError, match=r"the runs have not begun.*\n.*forces_chunks = True"):
+            run(changing(True, on_begin=change))
+
+
+# -- what they see of each member
+
+
+def test_the_history_grows_with_each_chunk(run, plain):
+    tables, news = [], []
+
+    def look(ctx):
+        tables.append(ctx.history)
+        news.append([(row["iteration"], row["epoch"]) for row in ctx.new_rows])
+
+    run(acting(on_epoch_end=look))
+    assert news == [[(0, 1), (1, 1), (2, 1)], [(0, 2), (2, 2)], [(0, 3)]]
+    last = tables[-1].set_index(["iteration", "epoch"])
+    for i, outcome in enumerate(plain):
+        np.testing.assert_allclose(last.loc[i].to_numpy(), outcome.history, atol=1e-6)
+
+
+def test_a_callback_that_forces_no_chunks_gets_the_same_rows(run):
+    rows, calls = [], []
+
+    def take(ctx):
+        rows.extend(ctx.new_rows)
+        calls.append(ctx.epoch)
+
+    quiet = acting(on_epoch_end=take)
+    quiet.forces_chunks = False
+    run(quiet, capacity=2)
+    assert calls == [2, 3]
+    assert [(r["iteration"], r["epoch"]) for r in rows] == [(0, 1), (0, 2), (1, 1), (2, 1), (2, 2), (0, 3)]
+
+
+def test_the_network_of_a_member_predicts_what_it_would(lab, run):
+    def look(ctx):
+        if ctx.epoch == 2:
+            for i in range(2):
+                network, rows = ctx.network(i), lab.folds()[i].valid
+                ours = np.asarray(network(lab.x[rows]))
+                np.testing.assert_allclose(np.asarray(ctx.valid_output)[i, : len(rows)], ours, rtol=1e-5, atol=1e-6)
+                seen.append(i)
+
+    seen = []
+    run(acting(on_epoch_end=look))
+    assert seen == [0, 1]
+
+
+def test_the_batch_and_its_outputs_are_there_at_the_batch_stages(lab, run):
+    seen = []
+
+    def begin(ctx):
+        if ctx.epoch == 1:
+            seen.append((np.asarray(ctx.batch.weights).sum(axis=1).tolist(), ctx.output is None))
+
+    def end(ctx):
+        if ctx.epoch == 1:
+            batch, output = ctx.batch, np.asarray(ctx.output)
+            error = (output[..., 0] - np.asarray(batch.target)) ** 2 * np.asarray(batch.weights)
+            real = np.asarray(batch.weights).sum(axis=1)
+            loss = error.sum(axis=1)[real > 0] / real[real > 0]
+            np.testing.assert_allclose(loss, ctx.loss[real > 0], rtol=1e-5)
+            assert ctx.global_step.tolist()[0] == ctx.step
+
+    run(acting(on_batch_begin=begin, on_batch_end=end))
+    assert [weights for weights, _ in seen] == [[8, 8, 8]] * 2 + [[8, 8, 7], [8, 8, 0], [8, 0, 0], [1, 0, 0]]
+
+
+def test_all_callbacks_and_what_will_run_are_known(run):
+    infos, found = [], []
+    first = acting(id="first", on_begin=lambda ctx: found.append(sorted(ctx.callbacks)))
+    first.opened = infos.append
+    run(first, acting(id="second"), group=2)
+    assert found == [["first", "second"]] * 2
+    assert [(info.n_runs, info.total_epochs, info.resumed) for info in infos] == [(3, 3, False)]
+    assert infos[0].columns[:2] == ("train.loss", "valid.loss")
+
+
+def test_callbacks_are_called_by_weight(run):
+    calls = []
+    late = acting(id="late", on_begin=lambda ctx: calls.append("late"))
+    late.weight = 10.0
+    run(
+        late, acting(on_begin=lambda ctx: calls.append("first")), acting(id="b", on_begin=lambda ctx: calls.append("b"))
+    )
+    assert calls == ["first", "b", "late"]
+
+
 # -- progress
 
 
@@ -285,3 +546,13 @@ def test_progress_draws_one_line_that_ends_full(run, capfd):
     assert out == ""
     assert err.count("three runs") == 1
     assert "6/6" in err
+
+
+def test_progress_is_copied_without_the_line_that_it_draws(run, capfd):
+    copies = []
+    drawn = Progress("first", shown=True)
+    run(drawn, acting(on_epoch_end=lambda ctx: copies.append(copy.deepcopy(drawn))))
+    capfd.readouterr()
+    for copied in (copies[0], pickle.loads(pickle.dumps(drawn))):
+        run(copied)
+        assert "6/6" in capfd.readouterr().err

@@ -1,0 +1,1 @@
+"""Losses, one family a file; `jdl.train.loss` has the catalogue."""

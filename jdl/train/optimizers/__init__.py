@@ -1,0 +1,1 @@
+"""Optimizers by name: what each of them takes and how its Optax transformation is made."""
