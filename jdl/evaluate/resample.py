@@ -8,13 +8,13 @@ from typing import Any
 
 import jax
 
-from jdl.core.errors import ConfigError, JdlWarning
+from jdl.core.errors import CallbackError, ConfigError, JdlWarning
 from jdl.core.once import each_warning_once
 from jdl.core.random import RandomKey, as_key
 from jdl.data.task import Task, as_task
 from jdl.evaluate.results import ResampleResult
 from jdl.learners.catalogue import as_learner
-from jdl.learners.learner import Job, Learner, RunOptions
+from jdl.learners.learner import Job, Learner, Outcome, RunOptions
 from jdl.resampling.catalogue import as_resampling
 from jdl.train.progress import progress_line
 
@@ -46,6 +46,7 @@ def resample(
     Raises:
       JdlError: Of the task, learner or resampling, before anything is compiled; or the error of the runs, if all
         of them failed; its `result` holds their statuses and histories.
+      CallbackError: A callback raised; its `result` holds all iterations as far as they had come.
 
     Example:
       ```python
@@ -64,18 +65,28 @@ def resample(
         raise ConfigError(f"resample: {resampling!r} has no iteration on task '{data.id}'.")
     options = RunOptions(strategy=strategy, devices=devices, memory_budget=memory_budget)
     start = time.perf_counter()
+
+    def result_of(outcomes: Sequence[Outcome], plan: str) -> ResampleResult:
+        return ResampleResult(
+            task=data,
+            learner=learner,
+            resampling=as_resampling(resampling),
+            splits=splits,
+            outcomes=tuple(outcomes),
+            plan=plan,
+            seconds=time.perf_counter() - start,
+        )
+
     with progress_line(f"{data.id} · {learner.id}", progress) as report, each_warning_once():
-        outcomes, plan = learner.run(data, jobs, replace(options, report=report))
+        try:
+            outcomes, plan = learner.run(data, jobs, replace(options, report=report))
+        except CallbackError as error:
+            begun = error.result or []
+            missing = Outcome(None, None, "failed", f"learner '{learner.id}': not begun when a callback raised.")
+            error.result = result_of([*begun, *[missing] * (len(jobs) - len(begun))], "ended by an error of a callback")
+            raise
     failed = [i for i, outcome in enumerate(outcomes) if not outcome.ok]
-    result = ResampleResult(
-        task=data,
-        learner=learner,
-        resampling=as_resampling(resampling),
-        splits=splits,
-        outcomes=tuple(outcomes),
-        plan=plan,
-        seconds=time.perf_counter() - start,
-    )
+    result = result_of(outcomes, plan)
     if len(failed) == len(outcomes):
         learner.raise_failure(outcomes[0], result)
     for i in failed:

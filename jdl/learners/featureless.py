@@ -10,6 +10,7 @@ from jdl.data.table import Table, TableSpec
 from jdl.learners.host import HostLearner
 from jdl.learners.target import Target
 from jdl.learners.task_type import ForClassif, ForRegr
+from jdl.learners.weights import weighted_median, weighted_moments
 
 
 class ClassifFeatureless(ForClassif, HostLearner):
@@ -20,11 +21,13 @@ class ClassifFeatureless(ForClassif, HostLearner):
     """
 
     name: ClassVar[str] = "classif.featureless"
+    takes_weights: ClassVar[bool] = True
 
     def fit(self, spec: TableSpec, table: Table, target: Target, key: RandomKey) -> Any:
         """The class frequencies."""
         del spec, table, key
-        return np.bincount(target.values, minlength=target.n_classes) / len(target.values)
+        counts = np.bincount(target.values, target.weights, minlength=target.n_classes)
+        return counts / counts.sum()
 
     def outputs(self, model: Any, spec: TableSpec, table: Table, class_names: tuple[Any, ...]) -> np.ndarray:
         """The frequencies, once per row."""
@@ -40,11 +43,16 @@ class RegrFeatureless(ForRegr, HostLearner):
     """
 
     name: ClassVar[str] = "regr.featureless"
+    takes_weights: ClassVar[bool] = True
     fields: ClassVar[dict[str, Field]] = {"robust": Field("bool", False, doc="Median instead of mean.")}
 
     def fit(self, spec: TableSpec, table: Table, target: Target, key: RandomKey) -> Any:
         """The mean or median."""
         del spec, table, key
+        if target.weights is not None:
+            if self.values["robust"]:
+                return weighted_median(target.values, target.weights)
+            return weighted_moments(target.values, target.weights)[0]
         return float(np.median(target.values) if self.values["robust"] else np.mean(target.values))
 
     def outputs(self, model: Any, spec: TableSpec, table: Table, class_names: tuple[Any, ...]) -> np.ndarray:

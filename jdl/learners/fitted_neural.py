@@ -16,6 +16,7 @@ from jdl.data.table import Table, TableSpec
 from jdl.data.task import Task
 from jdl.learners.learner import FittedLearner
 from jdl.learners.new_rows import Known, NewRows
+from jdl.networks.paths import path_names
 from jdl.train.loop import history_columns
 from jdl.train.loss import probabilities
 from jdl.train.population import RunOutcome
@@ -103,6 +104,17 @@ class FittedNeural(FittedLearner):
         graph = initial_values(self.program).graph_eval
         return nnx.merge(graph, self.run.params, self.run.rest, copy=True)
 
+    def to_numpy(self) -> dict[str, np.ndarray]:
+        """Parameters and other variables of the trained network by path, such as "layers.0.kernel".
+
+        >>> from jdl.sugar import lrn, tsk
+        >>> fitted = lrn("classif.mlp", neurons=(8,), epochs=1).train(tsk("iris"))
+        >>> {path: array.shape for path, array in fitted.to_numpy().items() if path.startswith("blocks")}
+        {'blocks.0.linear.bias': (8,), 'blocks.0.linear.kernel': (4, 8)}
+        """
+        leaves = jax.tree_util.tree_leaves_with_path((self.run.params, self.run.rest))
+        return {".".join(path_names(path[1:])): np.array(leaf) for path, leaf in leaves}
+
     def predict(self, data: Any, *, rows: Any = None) -> Prediction:
         """Predictions for a task, a data frame or a dict of arrays.
 
@@ -115,7 +127,7 @@ class FittedNeural(FittedLearner):
           TaskError: A column is absent, of another type, or holds what the learner does not take.
         """
         new = NewRows.of(self.learner, self.known, self.spec, data, rows)
-        return self._prediction(self.outputs(new.table), new.positions, new.truth)
+        return self._prediction(self.outputs(new.table), new.positions, new.truth, new.weights)
 
     def outputs(self, table: Table) -> np.ndarray:
         """Outputs of the network for raw rows."""
@@ -132,9 +144,11 @@ class FittedNeural(FittedLearner):
 
     def prediction_of(self, outputs: np.ndarray, rows: np.ndarray, task: Task) -> Prediction:
         """The prediction that outputs for rows of a task stand for."""
-        return self._prediction(outputs, rows, task.truth(rows))
+        return self._prediction(outputs, rows, task.truth(rows), task.weights_of(rows))
 
-    def _prediction(self, outputs: np.ndarray, rows: np.ndarray, truth: np.ndarray | None) -> Prediction:
+    def _prediction(
+        self, outputs: np.ndarray, rows: np.ndarray, truth: np.ndarray | None, weights: np.ndarray | None
+    ) -> Prediction:
         broken = rows[~np.isfinite(outputs).all(axis=1)]
         if len(broken):
             warnings.warn(
@@ -147,8 +161,12 @@ class FittedNeural(FittedLearner):
         class_names = self.known.class_names
         if class_names is None:
             mean, sd = self.run.target_scale
-            response = outputs[:, 0].astype(np.float64) * sd + mean
-            return PredictionRegr(rows=rows, truth=truth, response=response)
+            outputs, loss = outputs.astype(np.float64), self.program.loss.at(self.run.hyper)
+            extras = {}
+            if self.learner.predict_type != "response":
+                extras = loss.extras(outputs, mean, sd)
+            response = loss.response(outputs) * sd + mean
+            return PredictionRegr(rows=rows, truth=truth, response=response, weights=weights, **extras)
         prob = probabilities(outputs)
         labels = np.asarray(class_names)
         return PredictionClassif(
@@ -158,6 +176,7 @@ class FittedNeural(FittedLearner):
             prob=prob if self.learner.predict_type == "prob" else None,
             class_names=class_names,
             positive=self.known.positive,
+            weights=weights,
         )
 
     def __repr__(self) -> str:

@@ -14,7 +14,7 @@ from jdl.learners.tabular import (
     rate,
     refuse_both,
 )
-from jdl.learners.task_type import ForClassif, ForRegr
+from jdl.learners.task_type import ForClassif, ForRegrByLoss
 from jdl.networks.ft_transformer import FTTransformer
 from jdl.networks.tabular_specs import FTTransformerSpec
 from jdl.train.optimizer import Optimizer
@@ -106,7 +106,7 @@ class ClassifFTTransformer(ForClassif, FTTransformerLearner):
     name: ClassVar[str] = "classif.ft_transformer"
 
 
-class RegrFTTransformer(ForRegr, FTTransformerLearner):
+class RegrFTTransformer(ForRegrByLoss, FTTransformerLearner):
     """FT-Transformer: features as tokens that attend to each other (Gorishniy et al., 2021).
 
     >>> RegrFTTransformer().get("opt.lr")

@@ -1,6 +1,5 @@
 """Learners from graphs: stages, then a network, then what trains it."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -11,6 +10,7 @@ from jdl.core.graph import Graph
 from jdl.data.table import ColumnType
 from jdl.learners.graph_nodes import MODELS, ModelPart
 from jdl.learners.neural import NeuralLearner
+from jdl.learners.task_type import ForClassif, ForRegrByLoss
 from jdl.networks.block import dynamic_values, static_graph
 from jdl.networks.graph_spec import GraphSpec, check_network
 from jdl.networks.ingress import Ingress
@@ -26,7 +26,7 @@ class GraphLearner(NeuralLearner):
     Args:
       graph: Ends in a model node.
       id: By default that of the model node.
-      predict_type: "response" or, in classification, "prob".
+      predict_type: "response"; in classification "prob", in regression "se" or "quantiles" if the loss predicts it.
 
     Raises:
       GraphError: The graph is no learner: names what is missing or stands in the wrong place.
@@ -40,7 +40,7 @@ class GraphLearner(NeuralLearner):
         model = parts["model"]
         self.name = model.node_id  # pyright: ignore[reportAttributeAccessIssue]
         self.task_type = MODELS[model.role]  # pyright: ignore[reportAttributeAccessIssue]
-        self.predict_types = ("response", "prob") if self.task_type == "classif" else ("response",)  # pyright: ignore[reportAttributeAccessIssue]
+        self.predict_types = _PREDICT_TYPES[self.task_type]  # pyright: ignore[reportAttributeAccessIssue]
         types = {t for node in self.graph if isinstance(node.op, Ingress) for t in node.op.types}
         self.feature_types = tuple(t for t in _TYPES if t in types)  # pyright: ignore[reportAttributeAccessIssue]
         self.predict_type = self._checked_predict_type(predict_type)
@@ -79,7 +79,7 @@ class GraphLearner(NeuralLearner):
           ConfigError: A value out of range.
         """
         given = {**(values or {}), **more}
-        new = copy.copy(self)
+        new = self._open_copy()
         new._id = given.pop("id", self._id)
         new.predict_type = self._checked_predict_type(given.pop("predict_type", self.predict_type))
         of_stages = {s.stage_id: {} for s in self.stages}
@@ -93,6 +93,10 @@ class GraphLearner(NeuralLearner):
         new.graph = self.graph.set(given) if given else self.graph
         new._settle()
         return new._seal()
+
+    def parts(self) -> dict[str, Any]:
+        """The graph, less its stages."""
+        return {"graph": self.graph}
 
     def summary(self, task: Any = None) -> Any:
         """A table of the graph's nodes; see `Graph.summary`."""
@@ -110,6 +114,7 @@ class GraphLearner(NeuralLearner):
         return {}
 
 
+_PREDICT_TYPES = {"classif": ForClassif.predict_types, "regr": ForRegrByLoss.predict_types}
 _TYPES: tuple[ColumnType, ...] = ("bool", "int", "float", "category", "ordered")
 
 
@@ -122,10 +127,6 @@ def _parts_of(graph: Graph) -> tuple[tuple[Stage, ...], Graph, dict[str, ModelPa
     parts = _roles(graph)
     stages = _leading_stages(graph)
     rest = graph.without([stage.stage_id for stage in stages])
-    network = rest.without([node.id for node in rest if isinstance(node.op, ModelPart)])
-    last = next(node for node in rest if isinstance(node.op, ModelPart))
-    ends = tuple(e.source for e in rest.edges if e.target.node == last.id)
-    check_network(replace(network, outputs=network.outputs + ends))
     for node in rest:
         behind = [port for port in rest.sources(node.id) if isinstance(rest[port.node], ModelPart)]
         if behind and not isinstance(node.op, ModelPart):
@@ -133,6 +134,10 @@ def _parts_of(graph: Graph) -> tuple[tuple[Stage, ...], Graph, dict[str, ModelPa
                 f"graph: node '{node.id}' stands behind node '{behind[0].node}'.\n"
                 "Hint: layers come first, then loss, optimizer and callbacks, the model node last."
             )
+    network = rest.without([node.id for node in rest if isinstance(node.op, ModelPart)])
+    last = next(node for node in rest if isinstance(node.op, ModelPart))
+    ends = tuple(e.source for e in rest.edges if e.target.node == last.id)
+    check_network(replace(network, outputs=tuple(dict.fromkeys(network.outputs + ends))))
     return stages, rest, parts
 
 

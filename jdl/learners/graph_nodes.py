@@ -9,6 +9,9 @@ from jdl.core.fields import Field, check_values, with_defaults
 from jdl.core.graph import checked_id
 from jdl.learners.neural import COMMON
 from jdl.networks.operator import NetworkOperator
+from jdl.train.callback import InScanCallback
+from jdl.train.callbacks.catalogue import as_callbacks
+from jdl.train.loss import LOSSES, FunctionLoss, Loss, as_loss
 from jdl.train.optimizer import Optimizer, as_optimizer
 
 # What nodes of their own hold.
@@ -47,16 +50,33 @@ class ModelPart(NetworkOperator):
             return MODEL_FIELDS
         if self.role == "optimizer":
             return {"optimizer": COMMON["optimizer"]} | self._optimizer.fields
-        return {self.role: COMMON[self.role]}
+        if self.role == "loss":
+            return {"loss": COMMON["loss"]} | self._loss.fields
+        of_callbacks = {name: f for c in self._in_scan() for name, f in _prefixed(c, c.fields).items()}
+        return {self.role: COMMON[self.role]} | of_callbacks
 
     def params(self) -> dict[str, Any]:
         """Their values."""
         own = dict(self.values)
-        return own | dict(self._optimizer.values) if self.role == "optimizer" else own
+        for callback in self._in_scan():
+            own |= _prefixed(callback, {name: getattr(callback, name) for name in callback.fields})
+        if self.role == "loss":
+            return own | {name: getattr(self._loss, name) for name in self._loss.fields}
+        if self.role == "optimizer":
+            return own | {name: self._optimizer.get(name) for name in self._optimizer.fields}
+        return own
+
+    def _in_scan(self) -> list[InScanCallback]:
+        given = dict(self.values)["callbacks"] if self.role == "callbacks" else ()
+        return [callback for callback in given if isinstance(callback, InScanCallback)]
 
     @property
     def _optimizer(self) -> Optimizer:
         return dict(self.values)["optimizer"]
+
+    @property
+    def _loss(self) -> Loss:
+        return dict(self.values)["loss"]
 
     def set(self, **values: Any) -> "ModelPart":
         """The same node with other hyperparameters."""
@@ -65,12 +85,29 @@ class ModelPart(NetworkOperator):
         if self.role == "optimizer":
             optimizer = as_optimizer(checked.pop("optimizer", self._optimizer), owner)
             return replace(self, values=(("optimizer", optimizer.set(**checked)),))
+        if self.role == "loss":
+            loss = _as_any_loss(checked.pop("loss", self._loss), owner)
+            return replace(self, values=(("loss", loss.set(**checked) if checked else loss),))
+        if self.role == "callbacks":
+            given = as_callbacks(checked.pop("callbacks", dict(self.values)["callbacks"]), owner)
+            return replace(self, values=(("callbacks", tuple(_with_own(callback, checked) for callback in given)),))
         return replace(self, values=tuple({**dict(self.values), **checked}.items()))
 
     def __repr__(self) -> str:
         fields = self.fields
         shown = [f"{n}={v!r}" for n, v in self.values if n not in fields or v is not fields[n].default]
         return f"<{self.node_id}>" + (" " + ", ".join(shown) if shown else "")
+
+
+def _prefixed(callback: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{callback.id}.{name}": value for name, value in values.items()}
+
+
+def _with_own(callback: Any, given: dict[str, Any]) -> Any:
+    """The callback with those of the values "<id>.<name>" that are its own."""
+    prefix = f"{callback.id}."
+    own = {name.removeprefix(prefix): value for name, value in given.items() if name.startswith(prefix)}
+    return callback.set(**own) if own else callback
 
 
 MODELS = {"model_classif": "classif", "model_regr": "regr"}
@@ -80,11 +117,20 @@ def _part(role: str, values: Mapping[str, Any], id: str | None) -> ModelPart:
     return ModelPart(role, tuple(values.items()), None if id is None else checked_id(f"node '{role}'", id))
 
 
+def _as_any_loss(given: Any, owner: str) -> Loss:
+    """A loss of any task type, which the node at the end of the graph knows; a function as a loss."""
+    if isinstance(given, Loss):
+        return given
+    if isinstance(given, str):
+        return LOSSES.make(given)
+    return as_loss(given, "regr", owner) if not callable(given) else FunctionLoss(given)
+
+
 def loss(loss: Any = None, *, id: str | None = None) -> ModelPart:
-    """What the network minimises: a loss or its name."""
+    """What the network minimises: a loss, its name or a function."""
     if loss is None:
         raise ConfigError("node 'loss': 'loss' is required, got none.\nHint: jdl.po('loss', loss='cross_entropy').")
-    return _part("loss", {"loss": COMMON["loss"].check("node 'loss'", "loss", loss)}, id)
+    return _part("loss", {"loss": _as_any_loss(loss, "node 'loss'")}, id)
 
 
 def optimizer(optimizer: Any = "adam", *, id: str | None = None, **hyperparameters: Any) -> ModelPart:
@@ -99,8 +145,8 @@ def optimizer(optimizer: Any = "adam", *, id: str | None = None, **hyperparamete
 
 
 def callbacks(callbacks: Any, *, id: str | None = None) -> ModelPart:
-    """Callbacks of the training run."""
-    return _part("callbacks", {"callbacks": callbacks}, id)
+    """Callbacks of the training run, or their names: one or several."""
+    return _part("callbacks", {"callbacks": as_callbacks(callbacks, "node 'callbacks'")}, id)
 
 
 def model_classif(*, id: str | None = None, **hyperparameters: Any) -> ModelPart:

@@ -3,13 +3,13 @@
 import abc
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from jdl.core.errors import JdlError
+from jdl.core.errors import ConfigError, JdlError
 from jdl.core.random import RandomKey
 from jdl.data.prediction import Prediction, PredictionClassif, PredictionRegr
 from jdl.data.table import Table, TableSpec
@@ -18,6 +18,7 @@ from jdl.learners.checks import check_used_rows, chooses_by_missing, missing_amo
 from jdl.learners.learner import FittedLearner, Job, Learner, Outcome, RunOptions
 from jdl.learners.new_rows import Known, NewRows
 from jdl.learners.target import Target
+from jdl.learners.weights import with_weight
 from jdl.pipeline.compose import apply_chain, fit_chain, out_specs
 
 
@@ -27,9 +28,12 @@ class HostLearner(Learner):
     Stages before it are fitted on the job's training rows, in NumPy.
     """
 
+    # Whether `fit` heeds the weights of the target.
+    takes_weights: ClassVar[bool] = False
+
     @abc.abstractmethod
     def fit(self, spec: TableSpec, table: Table, target: Target, key: RandomKey) -> Any:
-        """A fitted model from transformed rows and their targets."""
+        """A fitted model from transformed rows and their targets (and weights, if `takes_weights`)."""
 
     @abc.abstractmethod
     def outputs(self, model: Any, spec: TableSpec, table: Table, class_names: tuple[Any, ...]) -> np.ndarray:
@@ -38,6 +42,12 @@ class HostLearner(Learner):
     def run(self, task: Task, jobs: Sequence[Job], options: RunOptions) -> tuple[list[Outcome], str]:
         """Trains and predicts the jobs one after another; one that fails does not stop the others."""
         self.check_task(task)
+        if task.weights is not None and not self.takes_weights:
+            raise ConfigError(
+                f"learner '{self.id}': {self._fitter()} takes no weights of rows, but task '{task.id}' has them in "
+                f"column '{task.weights}'.\nHint: take another learner, or make the task without weights=."
+            )
+        jobs = with_weight(task, jobs, f"learner '{self.id}'")
         # What other rows hold must not decide which columns a selector of missing values chooses.
         each = [[job] for job in jobs] if chooses_by_missing(self.stages, task.spec) else [jobs]
         for some in each:
@@ -49,6 +59,10 @@ class HostLearner(Learner):
             outcomes.append(self._run_one(task, job))
             options.report(i + 1, len(jobs))
         return outcomes, f"{len(jobs)} run{'s' if len(jobs) > 1 else ''} on the host, one after another"
+
+    def _fitter(self) -> str:
+        """What is fitted, in messages."""
+        return type(self).__name__
 
     def _run_one(self, task: Task, job: Job) -> Outcome:
         where = "" if job.iteration is None else f", iteration {job.iteration}"
@@ -89,14 +103,19 @@ class FittedHost(FittedLearner):
         states = fit_chain(learner.stages, spec, table, weights, job.key.fold("stages"))
         table = apply_chain(learner.stages, spec, states, table, None, True)
         after = out_specs(learner.stages, spec)[-1]
-        own = replace(target, values=target.values[job.rows])
-        model = learner.fit(after, table, own, job.key.fold("model"))
+        model = learner.fit(after, table, target.take(job.rows), job.key.fold("model"))
         return cls(learner, model, spec, states, Known.of(task))
 
     @property
     def history(self) -> pd.DataFrame:
         """Empty: nothing is trained by epochs."""
         return pd.DataFrame({"epoch": np.zeros(0, int)})
+
+    def to_numpy(self) -> dict[str, np.ndarray]:
+        """The model, or those of scikit-learn's fitted attributes, such as `coef_`, that are arrays of numbers."""
+        fitted = {n: v for n, v in getattr(self.model, "__dict__", {}).items() if n.endswith("_") and n[0] != "_"}
+        arrays = {n: np.array(v) for n, v in (fitted or {"model": self.model}).items() if np.ndim(v) or np.isscalar(v)}
+        return {name: array for name, array in arrays.items() if array.dtype.kind in "biufc"}
 
     def predict(self, data: Any, *, rows: Any = None) -> Prediction:
         """Predictions for a task, a data frame or a dict of arrays.
@@ -115,7 +134,7 @@ class FittedHost(FittedLearner):
             name = type(error).__name__
             raise JdlError(f"learner '{self.learner.id}' failed to predict: {name}: {error}") from error
         if known.class_names is None:
-            return PredictionRegr(rows=new.positions, truth=new.truth, response=outputs)
+            return PredictionRegr(rows=new.positions, truth=new.truth, response=outputs, weights=new.weights)
         return PredictionClassif(
             rows=new.positions,
             truth=new.truth,
@@ -123,6 +142,7 @@ class FittedHost(FittedLearner):
             prob=outputs if self.learner.predict_type == "prob" else None,
             class_names=known.class_names,
             positive=known.positive,
+            weights=new.weights,
         )
 
     def outputs(self, table: Table) -> np.ndarray:

@@ -1,9 +1,9 @@
 """The contract of a learner: an immutable description that `train` turns into a `FittedLearner`."""
 
 import abc
-import copy
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, Self
 
 import jax
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from jdl.core.errors import (
+    CallbackError,
     ConfigError,
     ConfigTypeError,
     DivergedError,
@@ -158,7 +159,15 @@ class Learner(metaclass=_Sealing):
         return self
 
     def __copy__(self) -> Self:
-        """A copy whose parts may be replaced."""
+        """Itself: nothing of it ever changes."""
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        """Itself."""
+        return self
+
+    def _open_copy(self) -> Self:
+        """A copy whose parts may be replaced, until it is sealed."""
         new = object.__new__(type(self))
         vars(new).update({**vars(self), "_sealed": False})
         return new
@@ -213,7 +222,7 @@ class Learner(metaclass=_Sealing):
                 f"learner '{self.id}': set takes a dict or named values, got {values!r}.\nHint: set(epochs=10)."
             )
         given = {**(values or {}), **more}
-        new = copy.copy(self)
+        new = self._open_copy()
         new._id = given.pop("id", self._id)
         new.predict_type = self._checked_predict_type(given.pop("predict_type", self.predict_type))
         own, other = self._split_names(given)
@@ -287,10 +296,14 @@ class Learner(metaclass=_Sealing):
                 f"learner '{self.id}': the id '{reserved[0]}' is the prefix of other hyperparameters.\n"
                 f"Hint: give the operator another id, such as id='{reserved[0]}_stage'."
             )
-        new = copy.copy(self)
+        new = self._open_copy()
         new.values = dict(self.values)
         new.stages = StageChain((*before, *self.stages)).stages
         return new._seal()
+
+    def parts(self) -> dict[str, Any]:
+        """Arguments of the constructor that make the same learner again, less id, predict type and stages."""
+        return {name: value for name, value in self.values.items() if name in self.fields}
 
     def __rshift__(self, other: Any) -> Any:
         hint = f"put {shown(other)} before the learner."
@@ -319,6 +332,7 @@ class Learner(metaclass=_Sealing):
         Raises:
           TaskError: The task does not suit the learner.
           DivergedError: The loss became NaN or infinite; its `result` is the fitted learner, with its history.
+          CallbackError: A callback raised; its `result` is the learner as it was after the last whole epoch, or None.
         """
         data = as_task(task)
         self.check_task(data)
@@ -328,7 +342,11 @@ class Learner(metaclass=_Sealing):
             raise TaskError(f"{who}: needs at least one row to train on, got none.\nHint: check 'rows'.")
         job = Job(rows=positions.astype(np.int32), key=as_key(key))
         with progress_line(f"{data.id} · {self.id}", progress) as report:
-            outcome = self.run(data, [job], RunOptions(report=report))[0][0]
+            try:
+                outcome = self.run(data, [job], RunOptions(report=report))[0][0]
+            except CallbackError as error:
+                error.result = error.result[0].fitted if error.result else None
+                raise
         if outcome.fitted is None or not outcome.ok:
             self.raise_failure(outcome, outcome.fitted)
         assert outcome.fitted is not None
@@ -388,6 +406,10 @@ class FittedLearner(abc.ABC):
 
     learner: Learner
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies and other processes: less what is made again when it is asked for."""
+        return {f.name: getattr(self, f.name) for f in fields(self)} if is_dataclass(self) else dict(vars(self))
+
     @property
     @abc.abstractmethod
     def history(self) -> pd.DataFrame:
@@ -404,6 +426,25 @@ class FittedLearner(abc.ABC):
         Raises:
           TaskError: A column is absent or of another type.
         """
+
+    @abc.abstractmethod
+    def to_numpy(self) -> dict[str, np.ndarray]:
+        """What was learned, as NumPy arrays by path."""
+
+    def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
+        """Writes all that `jdl.load` needs to a folder, at once and as a whole. No pickle.
+
+        Args:
+          path: The folder; nothing may be there.
+          overwrite: Whether a model that jdl has saved there is replaced.
+
+        Raises:
+          CheckpointError: Something is at `path`, or it cannot be written; what is there stays as it was.
+          ConfigTypeError: The learner holds what has no importable name, such as a lambda.
+        """
+        from jdl.learners.saving import save
+
+        save(self, path, overwrite)
 
 
 def _set_stages(stages: tuple[Stage, ...], given: dict[str, Any]) -> tuple[tuple[Stage, ...], dict[str, Any]]:

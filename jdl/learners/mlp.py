@@ -11,7 +11,7 @@ from jdl.core.fields import Field
 from jdl.data.table import NUMERIC_TYPES, ColumnType
 from jdl.learners.neural import COMMON, default_epochs
 from jdl.learners.tabular import ONE_HOT, PREPROCESS, QUANTILES, TabularLearner, embedding_fields, embedding_of
-from jdl.learners.task_type import ForClassif, ForRegr
+from jdl.learners.task_type import ForClassif, ForRegrByLoss
 from jdl.networks.activation import as_activation
 from jdl.networks.spec import MLPSpec
 from jdl.pipeline.stage import Stage
@@ -75,7 +75,7 @@ class ClassifMLP(ForClassif, MLPLearner):
     name: ClassVar[str] = "classif.mlp"
 
 
-class RegrMLP(ForRegr, MLPLearner):
+class RegrMLP(ForRegrByLoss, MLPLearner):
     """Multi-layer perceptron for regression; the target is standardised inside.
 
     >>> RegrMLP(neurons=()).get("neurons")

@@ -7,10 +7,10 @@ from flax import nnx
 
 from jdl.core.errors import ConfigError, ConfigTypeError
 from jdl.core.fields import Field
-from jdl.data.table import ColumnType
+from jdl.data.table import NUMERIC_TYPES, ColumnType
 from jdl.learners.learner import ALL_TYPES
 from jdl.learners.neural import COMMON, NeuralLearner
-from jdl.learners.task_type import ForClassif, ForRegr
+from jdl.learners.task_type import ForClassif, ForRegrByLoss
 from jdl.networks.module_spec import SUPPLIED, ModuleSpec, name_of, reads
 from jdl.networks.own_layer import field_of, parameters_of
 
@@ -22,14 +22,15 @@ class ModuleLearner(NeuralLearner):
       module: An nnx.Module class or a function that makes one, whose arguments become hyperparameters, except those
         that jdl gives: `d_in` (or `in_features`, `n_features`), `d_out` (or `out_features`, `n_outputs`),
         `cat_cardinalities`, `spec` and `rngs`. Or an nnx.Module: each training then starts from its values.
-        It is called with the numeric columns, and with the codes too if it takes two arguments (or one called x_cat).
+        It is called with the numeric columns, and with the codes too if an argument is called x_cat (or codes).
       id: See `Learner`.
       predict_type: See `Learner`.
       hyperparameters: The module's and those that all networks share.
 
     Raises:
       ConfigTypeError: No module.
-      ConfigError: An argument of the module has the name of a hyperparameter that all networks share.
+      ConfigError: An argument of the module has the name of a hyperparameter that all networks share, or its call
+        takes arguments of which it is not known what they are to get.
     """
 
     takes_missing_categories: ClassVar[bool] = True
@@ -46,15 +47,17 @@ class ModuleLearner(NeuralLearner):
     @property
     def feature_types(self) -> tuple[ColumnType, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Numeric columns, and coded ones if the module takes them."""
-        target = self.module
-        called = target if isinstance(target, nnx.Module) else getattr(target, "__call__", None)  # noqa: B004
-        if not isinstance(target, nnx.Module | type):
+        if not isinstance(self.module, nnx.Module | type):
             return ALL_TYPES  # what a function makes is known when it is called
-        return ("bool", "int", "float") if reads(called) == "numeric" else ALL_TYPES
+        return ALL_TYPES if "codes" in _reads(f"learner '{self.name}'", self.module) else NUMERIC_TYPES
 
     def network(self) -> ModuleSpec:
         """The module's spec."""
         return ModuleSpec(self.module, tuple((name, self.values[name]) for name in _own_fields(self.module)))
+
+    def parts(self) -> dict[str, Any]:
+        """Its module too."""
+        return {"module": self.module, **super().parts()}
 
     def _shown(self) -> dict[str, Any]:
         return {"module": name_of(self.module)} | super()._shown()
@@ -73,7 +76,14 @@ def _checked(who: str, module: Any) -> Any:
             f"{who}: '{clash[0]}' is a hyperparameter of all networks, and an argument of {name_of(module)} too.\n"
             "Hint: give the argument another name."
         )
+    if isinstance(module, nnx.Module | type):
+        _reads(who, module)
     return module
+
+
+def _reads(who: str, module: Any) -> tuple[str, ...]:
+    """What the call of an object or of a class takes; see `reads`."""
+    return reads(module if isinstance(module, nnx.Module) else module.__call__, f"{who}: module {name_of(module)}")
 
 
 def _own_fields(module: Any) -> dict[str, Field]:
@@ -103,7 +113,7 @@ class ClassifModule(ForClassif, ModuleLearner):
     name: ClassVar[str] = "classif.module"
 
 
-class RegrModule(ForRegr, ModuleLearner):
+class RegrModule(ForRegrByLoss, ModuleLearner):
     """Any nnx.Module for regression; the target is standardised inside.
 
     >>> RegrModule(module=lambda d_in, d_out, rngs: nnx.Linear(d_in, d_out, rngs=rngs)).task_type

@@ -8,25 +8,33 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from jdl.core.errors import ConfigError, ConfigTypeError
+from jdl.core.errors import ConfigError
 from jdl.core.fields import Field
 from jdl.data.table import ColumnType
 from jdl.data.task import Task
+from jdl.learners.device import checked_device
 from jdl.learners.fitted_neural import FittedNeural
 from jdl.learners.learner import Job, Learner, Outcome, RunOptions
 from jdl.learners.population import run_jobs
+from jdl.learners.run_identity import checked_resume
 from jdl.learners.target import Target
+from jdl.learners.weights import with_weight
 from jdl.measures.catalogue import as_measures
 from jdl.measures.measure import Measure
 from jdl.networks.spec import NetworkSpec
 from jdl.train.callback import HostCallback, InScanCallback
+from jdl.train.callbacks.catalogue import as_callbacks
 from jdl.train.loss import Loss, as_loss
+from jdl.train.losses.base import PREFIX
 from jdl.train.optimizer import OPTIMIZERS, Optimizer, as_optimizer
+from jdl.train.precision import PRECISIONS
+from jdl.train.samplers import checked_sampler
 
 # Rows below which nothing is held back by default; benchmarks/defaults.py compares.
 SMALL_TABLE = 500
 VALIDATION_RATIO = 0.2
 DEFAULT_LOSS = {"classif": "cross_entropy", "regr": "mse"}
+_LOSSES_OF = {"se": "gaussian_nll", "quantiles": "quantile"}  # by predict type
 
 COMMON: dict[str, Field] = {
     "epochs": Field(
@@ -40,6 +48,7 @@ COMMON: dict[str, Field] = {
         "int", 1024, low=1, tags=("train", "predict"), doc="Rows of a prediction or validation step."
     ),
     "shuffle": Field("bool", True, doc="Whether each epoch has an order of its own."),
+    "sampler": Field("any", None, doc="Which rows an epoch visits: a sampler, its name or a function."),
     "drop_last": Field("bool", False, doc="Whether an incomplete last batch is left out."),
     "eval_freq": Field("int", 1, low=1, doc="Epochs between evaluations; the last is always evaluated."),
     "measures_train": Field("any", (), doc="Measures of the outputs seen during each epoch."),
@@ -57,9 +66,13 @@ COMMON: dict[str, Field] = {
     "restore_best": Field(
         "bool", None, optional=True, doc="Whether the best epoch's weights are used; None: where there is validation."
     ),
-    "loss": Field("any", None, doc="A loss or its name."),
-    "optimizer": Field("any", "adam", doc="An optimizer or its name."),
-    "callbacks": Field("any", (), doc="Callbacks, in-scan or host, in the order in which they are called."),
+    "loss": Field("any", None, doc="A loss, its name, or a function (output, target) -> loss of each row."),
+    "optimizer": Field("any", "adam", doc="An optimizer, its name, or an Optax transformation."),
+    "precision": Field("str", "float32", choices=PRECISIONS, doc="'mixed' computes in bfloat16, 'bfloat16' keeps so."),
+    "remat": Field("bool", False, doc="Whether blocks are computed again on the way back, to save memory."),
+    "device": Field("any", None, doc="Where it trains: 'cpu', 'gpu', 'tpu' or a JAX device; None takes all."),
+    "resume": Field("any", None, doc="True goes on from the checkpoints of the callback; or a path of some."),
+    "callbacks": Field("any", (), doc="Callbacks or their names; they are called by weight, then in this order."),
 }  # fmt: skip
 
 
@@ -112,11 +125,36 @@ class NeuralLearner(Learner):
                 own["optimizer"] = OPTIMIZERS.make(current, **of_optimizer)
             else:
                 own["optimizer"] = as_optimizer(current, f"learner '{self.name}'").set(**of_optimizer)
+        of_loss = {n.removeprefix(PREFIX): other.pop(n) for n in list(other) if n.startswith(PREFIX)}
+        if of_loss:
+            # The default loss may depend on values that are not settled yet.
+            own["loss"] = _LossWith(own.get("loss", getattr(self, "values", {}).get("loss")), of_loss)
+        self._split_callbacks(own, other)
         return own, other
 
+    def _split_callbacks(self, own: dict[str, Any], other: dict[str, Any]) -> None:
+        """Moves what is given for callbacks, as "cb.<id>.<name>", into them."""
+        if not any(name.startswith("cb.") for name in other):
+            return
+        current = as_callbacks(own.get("callbacks", getattr(self, "values", {}).get("callbacks", ())), self.name)
+        changed = []
+        for callback in current:
+            names = {f"cb.{callback.id}.{name}": name for name in getattr(callback, "fields", ())}
+            given = {names[name]: other.pop(name) for name in list(other) if name in names}
+            changed.append(callback.set(**given) if given else callback)
+        own["callbacks"] = tuple(changed)
+
     def _all_fields(self) -> dict[str, tuple[Field, Any]]:
+        loss = self.loss
+        of_loss = {f"{PREFIX}{n}": (f, getattr(loss, n)) for n, f in loss.fields.items()}
         of_optimizer = {f"opt.{n}": (f, self.optimizer.get(n)) for n, f in self.optimizer.fields.items()}
-        return super()._all_fields() | of_optimizer
+        of_callbacks = {
+            f"cb.{callback.id}.{name}": (entry, getattr(callback, name))
+            for callback in self.values["callbacks"]
+            if isinstance(callback, InScanCallback)
+            for name, entry in callback.fields.items()
+        }
+        return super()._all_fields() | of_loss | of_optimizer | of_callbacks
 
     def _shown(self) -> dict[str, Any]:
         shown = super()._shown()
@@ -124,6 +162,7 @@ class NeuralLearner(Learner):
         default = as_optimizer(self.default_optimizer(self.values), "")
         shown["optimizer"] = self.optimizer.name
         usual = {"optimizer": default.name, **{f"opt.{name}": value for name, value in default.values}}
+        shown = {name: value for name, value in shown.items() if not name.startswith(PREFIX)}
         return {name: value for name, value in shown.items() if name not in usual or value != usual[name]}
 
     def _check(self) -> None:
@@ -131,11 +170,15 @@ class NeuralLearner(Learner):
         values = self.values
         if values["optimizer"] is not None:
             values["optimizer"] = as_optimizer(values["optimizer"], who)
-        if values["loss"] is not None:
-            values["loss"] = as_loss(values["loss"], self.task_type, who)
+        self._check_loss(who)
         for name in ("measures_train", "measures_valid"):
             values[name] = self._checked_measures(name)
-        values["callbacks"] = _checked_callbacks(who, values["callbacks"])
+        values["device"] = checked_device(who, values["device"])
+        values["sampler"] = checked_sampler(values["sampler"], who)
+        if values["sampler"] is not None and not values["shuffle"]:
+            raise ConfigError(f"{who}: with a 'sampler', 'shuffle' has no meaning.\nHint: sampler='sequential'.")
+        values["callbacks"] = as_callbacks(values["callbacks"], who)
+        values["resume"] = checked_resume(who, values["resume"], values["callbacks"])
         values["validate"] = _checked_validate(who, values["validate"])
         explicit = values["epochs"] is not None
         if values["measures_valid"] and explicit and values["validate"] is None:
@@ -144,6 +187,21 @@ class NeuralLearner(Learner):
             raise ConfigError(f"{who}: 'patience' needs validation rows.\nHint: validate=0.2.")
         if values["restore_best"] and explicit and values["validate"] is None:
             raise ConfigError(f"{who}: 'restore_best' needs validation rows.\nHint: validate=0.2.")
+
+    def _check_loss(self, who: str) -> None:
+        given = self.values["loss"]
+        if isinstance(given, _LossWith):
+            usual = as_loss(self.default_loss(), self.task_type, who)
+            made = (usual if given.loss is None else as_loss(given.loss, self.task_type, who)).set(**given.values)
+            # A default whose own values were given stays the default, which other hyperparameters may decide.
+            self.values["loss"] = given = None if given.loss is None and made == usual else made
+        if given is not None:
+            self.values["loss"] = given = as_loss(given, self.task_type, who)
+        if self.predict_type in _LOSSES_OF and self.loss.predict_type != self.predict_type:
+            raise ConfigError(
+                f"{who}: predict_type={self.predict_type!r} needs a loss that predicts it, got '{self.loss.id}'.\n"
+                f"Hint: loss={_LOSSES_OF[self.predict_type]!r}."
+            )
 
     def _checked_measures(self, name: str) -> tuple[Measure, ...]:
         given = self.values[name]
@@ -176,6 +234,12 @@ class NeuralLearner(Learner):
     def default_loss(self) -> Any:
         """What it minimises where no loss is given."""
         return DEFAULT_LOSS[self.task_type]
+
+    @property
+    def shuffles(self) -> bool:
+        """Whether each epoch has an order of its own."""
+        sampler = self.values["sampler"]
+        return self.values["shuffle"] if sampler is None else sampler.shuffles
 
     def measures_valid(self) -> tuple[Measure, ...]:
         """Measures of the validation rows; the first one decides."""
@@ -229,8 +293,17 @@ class NeuralLearner(Learner):
         self.check_task(task)
         for measure in (*self.values["measures_train"], *self.values["measures_valid"]):
             measure.check(task.task_type, Target.of(task).n_classes)
+        jobs = with_weight(task, jobs, f"learner '{self.id}'")
         sized = self.for_rows(min(len(job.rows) for job in jobs))
         return run_jobs(sized, task, jobs, options, FittedNeural)
+
+
+@dataclass(frozen=True)
+class _LossWith:
+    """A loss (None: the learner's default) and values of it that were given by the learner's dotted names."""
+
+    loss: Any
+    values: dict[str, Any]
 
 
 def default_batch_size(n_rows: int) -> int:
@@ -258,17 +331,6 @@ def default_epochs(n_rows: int, batch_size: int, validate: Any, patience: int | 
     if patience is None:
         patience = 0 if validate == "test" else 16  # test rows record scores only, unless told otherwise
     return epochs, VALIDATION_RATIO if validate is None else validate, patience
-
-
-def _checked_callbacks(who: str, callbacks: Any) -> tuple[Any, ...]:
-    callbacks = tuple(callbacks) if isinstance(callbacks, list | tuple) else (callbacks,)
-    for callback in callbacks:
-        if not isinstance(callback, InScanCallback | HostCallback):
-            raise ConfigTypeError(f"{who}: 'callbacks' must hold callbacks, got {callback!r}.")
-    ids = [callback.id for callback in callbacks]
-    if len(set(ids)) < len(ids):
-        raise ConfigError(f"{who}: callbacks need ids of their own, got {', '.join(ids)}.")
-    return callbacks
 
 
 def _checked_validate(who: str, validate: Any) -> Any:

@@ -13,7 +13,7 @@ from jdl.data.schema import Schema, plain_frame
 from jdl.data.source import column
 from jdl.data.table import Table, TableSpec
 from jdl.data.task import Task, as_task
-from jdl.data.task_record import label_codes
+from jdl.data.task_record import label_codes, row_weights
 from jdl.learners.checks import check_rows
 from jdl.learners.target import Target
 
@@ -26,11 +26,13 @@ class NewRows:
       table: The rows, raw, in NumPy.
       positions: Where they stood in the data that was passed.
       truth: Their targets; None if the data has no column of them.
+      weights: Their weights in scores; None if all count alike.
     """
 
     table: Table
     positions: np.ndarray
     truth: np.ndarray | None
+    weights: np.ndarray | None = None
 
     @classmethod
     def of(cls, learner: Any, known: "Known", spec: TableSpec, data: Any, rows: Any) -> "NewRows":
@@ -64,9 +66,15 @@ class NewRows:
             table = table.take(positions)
         check_rows(learner, found, table, fitted=spec, where=" in the data to predict")
         if task is not None:
-            return cls(table, positions, known.checked(task.truth(positions), who, f"task '{task.id}'"))
+            truth = known.checked(task.truth(positions), who, f"task '{task.id}'")
+            return cls(table, positions, truth, task.weights_of(positions))
         assert frame is not None
-        return cls(table, positions, known.truth(frame, positions, who) if known.target in frame.columns else None)
+        if known.target not in frame.columns:
+            return cls(table, positions, None)
+        weights = None
+        if known.weights is not None and known.weights in frame.columns:
+            weights = row_weights(frame.iloc[positions], known.weights, who)
+        return cls(table, positions, known.truth(frame, positions, who), weights)
 
 
 @dataclass(frozen=True)
@@ -78,18 +86,20 @@ class Known:
       target: Name of the target column.
       class_names: The classes; None in regression.
       positive: The positive class; None unless there are two.
+      weights: Name of the column of weights; None where all rows count alike.
     """
 
     schema: Schema
     target: str
     class_names: tuple[Any, ...] | None
     positive: Any
+    weights: str | None = None
 
     @classmethod
     def of(cls, task: Task) -> "Known":
         """What there is to know of a task."""
         target = Target.of(task)
-        return cls(task.schema, task.target, target.class_names, target.positive)
+        return cls(task.schema, task.target, target.class_names, target.positive, task.weights)
 
     def truth(self, frame: pd.DataFrame, positions: np.ndarray, who: str) -> np.ndarray:
         """The target of some rows of a frame.

@@ -9,19 +9,26 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jdl.core.errors import ConfigError, JdlWarning
+from jdl.core.errors import CallbackError, ConfigError, JdlWarning
 from jdl.core.random import RandomKey
 from jdl.data.table import Table, TableSpec
 from jdl.data.task import Task
 from jdl.learners.checks import check_used_rows, chooses_by_missing, missing_among
+from jdl.learners.device import devices_of
 from jdl.learners.learner import Job, Outcome, RunOptions
+from jdl.learners.run_identity import resumption, run_identity
 from jdl.learners.target import Target
 from jdl.pipeline.compose import fit_chain, out_specs
 from jdl.resampling.partition import split_validation
+from jdl.train.callback import HostCallback, InScanCallback, chunking
+from jdl.train.callbacks.catalogue import in_order
+from jdl.train.callbacks.checkpoint import Checkpoint
+from jdl.train.losses.base import PREFIX
 from jdl.train.member import Member, MemberRows, draw
-from jdl.train.plan import chunk_epochs, make_plan
+from jdl.train.plan import Plan, chunk_epochs, make_plan
 from jdl.train.population import RunOutcome, RunRequest, run_population
 from jdl.train.program import Program, initial_values
+from jdl.train.sampler import SamplerRows, Sampling
 from jdl.train.sizes import bucket, bucket_below
 from jdl.train.state import Status
 
@@ -62,7 +69,7 @@ class Data:
         return cls(
             spec=task.spec.with_missing(missing),
             table=table,
-            target=replace(targets[0], values=np.concatenate([t.values for t in targets])),
+            target=_joined(targets),
             n_task=task.n_rows,
         )
 
@@ -77,6 +84,17 @@ class Data:
         return replace(self, spec=self.spec.with_missing(missing_among(self.spec, self.table, np.flatnonzero(trained))))
 
 
+def _joined(targets: Sequence[Target]) -> Target:
+    """The targets of several tasks one after the other; they have weights if the first one has."""
+    weights = None if targets[0].weights is None else np.concatenate([_weights(t) for t in targets])
+    return replace(targets[0], values=np.concatenate([t.values for t in targets]), weights=weights)
+
+
+def _weights(target: Target) -> np.ndarray:
+    assert target.weights is not None
+    return target.weights
+
+
 def run_jobs(
     learner: "NeuralLearner", task: Task, jobs: Sequence[Job], options: RunOptions, fitted_type: Any
 ) -> tuple[list[Outcome], str]:
@@ -87,36 +105,14 @@ def run_jobs(
     everything, data = data, data.seen_by(jobs)
     check_used_rows(learner, everything.spec, data.table, jobs, data.n_task, fitted=data.spec)
     member_rows = [_rows_of(learner, task, data, job, schedule) for job in jobs]
-    if not learner.values["drop_last"]:
-        # A batch above all rows is one short batch: no need to fill it up with padding.
-        sizes = {len(r.train) for r in member_rows}
-        longest = max(sizes) if len(sizes) == 1 else bucket(max(sizes))
-        schedule = replace(schedule, batch_size=min(schedule.batch_size, longest))
-    elif learner.values["batch_size"] is None:
-        # Nobody asked for a batch that leaves no step.
-        shortest = min(len(r.train) for r in member_rows)
-        schedule = replace(schedule, batch_size=min(schedule.batch_size, shortest))
+    for part in member_rows:
+        learner.loss.check_target(data.target.values[np.concatenate([part.train, part.valid])], f"task '{task.id}'")
+    schedule = _with_batch_size(learner, schedule, member_rows)
+    member_rows = [_sampled(learner, task, data, r, schedule.batch_size) for r in member_rows]
     schedule = replace(schedule, batch_size=schedule.batch_size * learner.copies)
     rows = padded_rows(member_rows, schedule, learner)
     program = make_program(learner, data, schedule, rows)
-    n_parameters = initial_values(program).n_parameters
-    order_size = rows[0].n_train or 0
-    capacity = chunk_epochs(
-        n_members=len(jobs),
-        order_size=order_size,
-        shuffle=program.shuffle,
-        epoch_work=6.0 * n_parameters * order_size,
-    )
-    plan = make_plan(
-        options.strategy,
-        n_members=len(jobs),
-        member_bytes=_member_bytes(program, n_parameters, data, order_size * capacity),
-        working_bytes=_working_bytes(program, data, rows[0]),
-        data_bytes=_bytes(data.table),
-        n_parameters=n_parameters,
-        devices=options.devices,
-        memory_budget=options.memory_budget,
-    )
+    plan, capacity = _plan(learner, program, data, rows, options)
     if plan.strategy == "vmap":
         # Static, and decided by the rows: where nothing asks for it, other rows must not compile another program.
         program = replace(program, full_steps=_full_steps(learner, schedule, rows))
@@ -129,13 +125,79 @@ def run_jobs(
         )
         for job, r in zip(jobs, rows, strict=True)
     ]
-    callbacks = learner.host_callbacks()
-    if callbacks and plan.strategy == "loop":
-        # Host callbacks see arrays with a member axis, also of a single run.
-        plan = replace(plan, strategy="map")
-    outcomes = run_population(program, data.table, requests, plan, capacity, callbacks=callbacks, report=options.report)
+    callbacks, wanted, identity = learner.host_callbacks(), learner.values["resume"], None
+    if wanted or any(isinstance(callback, Checkpoint) for callback in callbacks):
+        identity = run_identity(learner, task, data, jobs, rows, plan)
     make = _outcome_maker(learner, task, program, schedule, data.spec, fitted_type)
+    try:
+        outcomes = run_population(
+            program,
+            data.table,
+            requests,
+            plan,
+            capacity,
+            callbacks=callbacks,
+            report=options.report,
+            name=f"{task.id}.{learner.id}",
+            identity=identity,
+            resume=resumption(wanted, callbacks, identity, plan.groups),
+        )
+    except CallbackError as error:
+        found = error.result or []
+        error.result = [make(job, outcome) for job, outcome in zip(jobs[: len(found)], found, strict=True)]
+        raise
     return [make(job, outcome) for job, outcome in zip(jobs, outcomes, strict=True)], str(plan)
+
+
+def _with_batch_size(learner: "NeuralLearner", schedule: "Schedule", rows: Sequence[MemberRows]) -> "Schedule":
+    """The schedule with a batch size that the rows can fill."""
+    sizes = {len(r.train) for r in rows}
+    if not learner.values["drop_last"]:
+        # A batch above all rows is one short batch: no need to fill it up with padding.
+        longest = max(sizes) if len(sizes) == 1 else bucket(max(sizes))
+        return replace(schedule, batch_size=min(schedule.batch_size, longest))
+    if learner.values["batch_size"] is None:
+        # Nobody asked for a batch that leaves no step.
+        return replace(schedule, batch_size=min(schedule.batch_size, *sizes))
+    return schedule
+
+
+def _plan(
+    learner: "NeuralLearner", program: Program, data: Data, rows: Sequence[MemberRows], options: RunOptions
+) -> tuple[Plan, int]:
+    """How the runs are spread and grouped, and the epochs of the longest chunk."""
+    n_parameters = initial_values(program).n_parameters
+    order_size = rows[0].n_train or 0
+    capacity = chunk_epochs(
+        n_members=len(rows),
+        order_size=order_size,
+        shuffle=program.shuffle,
+        epoch_work=6.0 * n_parameters * order_size,
+    )
+    plan = make_plan(
+        options.strategy,
+        n_members=len(rows),
+        member_bytes=_member_bytes(program, n_parameters, data, order_size * capacity),
+        working_bytes=_working_bytes(program, data, rows[0]),
+        data_bytes=_bytes(data.table),
+        n_parameters=n_parameters,
+        devices=options.devices or devices_of(learner.values["device"]),
+        memory_budget=options.memory_budget,
+    )
+    callbacks = learner.host_callbacks()
+    if (callbacks or learner.values["resume"]) and plan.strategy == "loop":
+        # Host callbacks see arrays with a member axis, also of a single run; checkpoints hold them so.
+        plan = replace(plan, strategy="map")
+    return replace(plan, chunks=_chunks_in_words(callbacks)), capacity
+
+
+def _chunks_in_words(callbacks: Sequence[HostCallback]) -> str:
+    """Which chunks host callbacks ask for, and who; nothing where chunks are as long as they can be."""
+    by = chunking(callbacks)
+    if by == "run":
+        return ""
+    asking = [callback.id for callback in callbacks if chunking([callback]) == by]
+    return f"by {by} for {', '.join(map(repr, asking))}"
 
 
 def make_program(learner: "NeuralLearner", data: Data, schedule: "Schedule", rows: Sequence[MemberRows]) -> Program:
@@ -152,12 +214,12 @@ def make_program(learner: "NeuralLearner", data: Data, schedule: "Schedule", row
         network=learner.network(),
         spec=spec,
         n_outputs=learner.loss.n_outputs(target.n_classes),
-        loss=learner.loss,
+        loss=learner.loss.for_classes(target.class_names or ()).structure,
         optimizer=learner.optimizer.structure,
         stages=learner.all_stages,
         batch_size=schedule.batch_size,
         batch_size_predict=values["batch_size_predict"],
-        shuffle=values["shuffle"],
+        shuffle=learner.shuffles,
         drop_last=values["drop_last"],
         eval_freq=values["eval_freq"],
         measures_train=values["measures_train"],
@@ -166,17 +228,31 @@ def make_program(learner: "NeuralLearner", data: Data, schedule: "Schedule", row
         keep_best=schedule.restore_best,
         positive=positive,
         materialise=data.table.n_rows * max(width, 1) * 4 <= MATERIALISE_BYTES,
-        callbacks=learner.in_scan_callbacks(),
+        callbacks=_structures(learner, schedule, target),
         copies=learner.copies,
         later_ties=learner.later_ties,
+        precision=values["precision"],
+        remat=values["remat"],
     )
-    per_member = min(len(r.train) for r in rows) * learner.copies
+    per_member = min(r.n_positions for r in rows) * learner.copies
     if values["drop_last"] and per_member < schedule.batch_size:
         raise ConfigError(
             f"learner '{learner.id}': drop_last=True leaves no batch: batch_size {schedule.batch_size} is above the "
             f"{per_member} training rows.\nHint: a smaller batch_size, or drop_last=False."
         )
     return program
+
+
+def _structures(learner: "NeuralLearner", schedule: "Schedule", target: Target) -> tuple[InScanCallback, ...]:
+    """The in-scan callbacks of a learner, less their dynamic values."""
+    callbacks = in_order(
+        learner.in_scan_callbacks(),
+        f"learner '{learner.id}'",
+        hyper=dynamic_values(learner, target.class_names or ()),
+        validates=schedule.validate is not None,
+        optimizer=learner.optimizer,
+    )
+    return tuple(callback.structure() for callback in callbacks)
 
 
 def _check_validation(learner: "NeuralLearner", task: Task, jobs: Sequence[Job], schedule: "Schedule") -> None:
@@ -223,6 +299,21 @@ def _rows_of(learner: "NeuralLearner", task: Task, data: Data, job: Job, schedul
     return MemberRows(train=train.astype(np.int32), valid=valid.astype(np.int32), test=test.astype(np.int32))
 
 
+def _sampled(learner: "NeuralLearner", task: Task, data: Data, rows: MemberRows, batch_size: int) -> MemberRows:
+    """The rows with the learner's sampler, if it has one."""
+    sampler = learner.values["sampler"]
+    if sampler is None:
+        return rows
+    about = SamplerRows(
+        rows=rows.train,
+        target=data.target.values[rows.train],
+        batch_size=batch_size,
+        is_classif=data.target.class_names is not None,
+        groups=None if task.group_codes is None else task.group_codes[rows.train],
+    )
+    return replace(rows, sampling=Sampling(sampler, about))
+
+
 def padded_rows(rows: Sequence[MemberRows], schedule: "Schedule", learner: "NeuralLearner") -> list[MemberRows]:
     """The rows with the sizes that all members share."""
     batch, predict = schedule.batch_size, learner.values["batch_size_predict"]
@@ -236,14 +327,14 @@ def padded_rows(rows: Sequence[MemberRows], schedule: "Schedule", learner: "Neur
 
 def _steps(learner: "NeuralLearner", schedule: "Schedule", rows: Sequence[MemberRows]) -> list[int]:
     """Batches of each member, the incomplete one too."""
-    return [-(-len(r.train) * learner.copies // schedule.batch_size) for r in rows]
+    return [-(-r.n_positions * learner.copies // schedule.batch_size) for r in rows]
 
 
 def _full_steps(learner: "NeuralLearner", schedule: "Schedule", rows: Sequence[MemberRows]) -> int:
     """Steps of an epoch that have a real row in every member."""
     steps = _steps(learner, schedule, rows)
     if learner.values["drop_last"]:
-        steps = [len(r.train) * learner.copies // schedule.batch_size for r in rows]
+        steps = [r.n_positions * learner.copies // schedule.batch_size for r in rows]
     return min(steps) if min(steps) == max(steps) else bucket_below(min(steps))
 
 
@@ -259,20 +350,21 @@ def _member_maker(
         if learner.all_stages:
             table, weights = _fitting_rows(data.table, rows.train)
             states = fit_chain(learner.all_stages, program.spec, table, weights, job.key.fold("stages"))
-        target, scale = _target(data, rows)
+        target, scale = _target(learner, data, rows)
         return draw(
             program,
             job.key,
             target,
             rows=rows,
             epochs=schedule.epochs,
-            hyper=dynamic_values(learner),
+            hyper=dynamic_values(learner, data.target.class_names or ()),
             stage_states=states,
             target_scale=scale,
             patience=schedule.patience,
             min_delta=learner.values["min_delta"],
             n_orders=0,
             table=data.table,
+            weights=data.target.weights,
         )
 
     return make
@@ -286,18 +378,26 @@ def _fitting_rows(table: Table, rows: np.ndarray) -> tuple[Table, np.ndarray]:
     return table.take(rows), np.ones(len(rows), np.float32)
 
 
-def dynamic_values(learner: "NeuralLearner") -> dict[str, Any]:
-    """Dynamic hyperparameters of network and optimizer by name."""
-    return learner.dynamic() | {f"opt.{n}": v for n, v in learner.optimizer.dynamic().items()}
+def dynamic_values(learner: "NeuralLearner", class_names: tuple[Any, ...] = ()) -> dict[str, Any]:
+    """Dynamic hyperparameters by name; class weights are in the order of the classes."""
+    of_loss = (learner.loss.for_classes(class_names) if class_names else learner.loss).dynamic()
+    of_optimizer = learner.optimizer.dynamic()
+    of_callbacks = {n: v for callback in learner.in_scan_callbacks() for n, v in callback.dynamic().items()}
+    return (
+        learner.dynamic()
+        | {f"{PREFIX}{name}": value for name, value in of_loss.items()}
+        | {f"opt.{name}": value for name, value in of_optimizer.items()}
+        | of_callbacks
+    )
 
 
-def _target(data: Data, rows: MemberRows) -> tuple[np.ndarray, tuple[float, float]]:
-    """Codes, or values standardised on the training rows; what lies outside the member's rows is 0."""
+def _target(learner: "NeuralLearner", data: Data, rows: MemberRows) -> tuple[np.ndarray, tuple[float, float]]:
+    """Codes, or values scaled as the loss has it by the training rows; what lies outside the member's rows is 0."""
     values = data.target.values
     if data.target.class_names is not None:
         return values.astype(np.int32), (0.0, 1.0)
-    mean, sd = float(values[rows.train].mean()), float(values[rows.train].std())
-    sd = sd if sd > 0 else 1.0
+    weights = None if data.target.weights is None else data.target.weights[rows.train]
+    mean, sd = learner.loss.scale_of(values[rows.train], weights)
     target = np.zeros(len(values), np.float32)
     own = np.concatenate([rows.train, rows.valid])
     target[own] = (values[own] - mean) / sd

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from jdl.core.fields import Field
 from jdl.learners.neural import COMMON, VALIDATION_RATIO
 from jdl.learners.tabular import PREPROCESS, TabularLearner, embedding_fields, embedding_of, rate
-from jdl.learners.task_type import ForClassif, ForRegr
+from jdl.learners.task_type import ForClassif, ForRegrByLoss
 from jdl.measures.catalogue import as_measures
 from jdl.measures.measure import Measure
 from jdl.networks.activation import as_activation
@@ -15,9 +15,10 @@ from jdl.pipeline.impute import ImputeMean
 from jdl.pipeline.missing_indicator import MissingIndicator
 from jdl.pipeline.stage import Stage
 from jdl.train.callback import InScanCallback
+from jdl.train.callbacks.run_schedules import CosLog4, FlatCos
+from jdl.train.callbacks.schedule import Schedule
 from jdl.train.loss import CrossEntropy
 from jdl.train.optimizer import Optimizer
-from jdl.train.schedule import Scheduled, coslog4, flat_cos
 
 _LR = {("classif", "td"): 0.04, ("regr", "td"): 0.2, ("classif", "td-s"): 0.04, ("regr", "td-s"): 0.07}
 _MEASURES = {"classif": "classif.ce", "regr": "regr.rmse"}
@@ -100,13 +101,15 @@ class RealMLPLearner(TabularLearner):
         return {} if self._simple else super().dropouts()
 
     def in_scan_callbacks(self) -> tuple[InScanCallback, ...]:
-        """The schedules of learning rate, decay and dropout, and those given."""
-        schedules = [Scheduled("opt.lr", coslog4)]
-        if "weight_decay" in self.optimizer.fields:
-            schedules.append(Scheduled("opt.weight_decay", flat_cos))
+        """The schedules of learning rate, decay and dropout, and those given, which take the place of its own."""
+        schedules: list[Schedule] = [CosLog4()] if "lr" in self.optimizer.fields else []
+        if self.optimizer.has_term("weight_decay"):
+            schedules.append(FlatCos(of="weight_decay"))
         if self.dropouts():
-            schedules.append(Scheduled("dropout", flat_cos))
-        return (*schedules, *super().in_scan_callbacks())
+            schedules.append(FlatCos(of="dropout"))
+        given = super().in_scan_callbacks()
+        driven = {callback.of.removeprefix("opt.") for callback in given if isinstance(callback, Schedule)}
+        return (*(schedule for schedule in schedules if schedule.of not in driven), *given)
 
     def network(self) -> RealMLPSpec:
         """The network's spec."""
@@ -115,7 +118,7 @@ class RealMLPLearner(TabularLearner):
         options = {
             "hidden_sizes": values["hidden_sizes"],
             "activation": values["activation"] or default,
-            "clamp_output": self.task_type == "regr" and not self._simple,
+            "clamp_output": self.task_type == "regr" and not self._simple and self.loss.direct,
         }
         if self._simple:
             return RealMLPSpec(options=tuple(options.items()), simple=True, dropout=False)
@@ -137,7 +140,7 @@ class ClassifRealMLP(ForClassif, RealMLPLearner):
     name: ClassVar[str] = "classif.realmlp"
 
 
-class RegrRealMLP(ForRegr, RealMLPLearner):
+class RegrRealMLP(ForRegrByLoss, RealMLPLearner):
     """RealMLP: an MLP with tuned defaults, embeddings and schedules (Holzmüller et al., 2024).
 
     >>> RegrRealMLP(variant="td-s").get("opt.lr")

@@ -80,8 +80,19 @@ class SklearnLearner(HostLearner):
             for name, value in estimator.get_params().items()
             if name.rpartition("__")[2] == "random_state" and value is None
         }
+        weights = {} if target.weights is None else {"sample_weight": target.weights}
         with _few_threads(table):
-            return estimator.set_params(**seeds).fit(as_frame(spec, table), target.labels)
+            return estimator.set_params(**seeds).fit(as_frame(spec, table), target.labels, **weights)
+
+    @property
+    def takes_weights(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether the estimator's `fit` takes `sample_weight`."""
+        from sklearn.utils.validation import has_fit_parameter
+
+        return has_fit_parameter(self.estimator(), "sample_weight")
+
+    def _fitter(self) -> str:
+        return f"the estimator {type(self.estimator()).__name__}"
 
     def outputs(self, model: Any, spec: TableSpec, table: Table, class_names: tuple[Any, ...]) -> np.ndarray:
         """Probabilities of all classes (of those that the training rows had none of: 0), or values."""

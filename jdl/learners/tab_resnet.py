@@ -16,7 +16,7 @@ from jdl.learners.tabular import (
     rate,
     refuse_both,
 )
-from jdl.learners.task_type import ForClassif, ForRegr
+from jdl.learners.task_type import ForClassif, ForRegrByLoss
 from jdl.networks.tabular_specs import TabResNetSpec
 from jdl.pipeline.stage import Stage
 from jdl.train.optimizer import Optimizer
@@ -69,7 +69,7 @@ class ClassifTabResNet(ForClassif, TabResNetLearner):
     name: ClassVar[str] = "classif.tab_resnet"
 
 
-class RegrTabResNet(ForRegr, TabResNetLearner):
+class RegrTabResNet(ForRegrByLoss, TabResNetLearner):
     """Residual network with batch norm for tables (Gorishniy et al., 2021).
 
     >>> RegrTabResNet().get("opt.lr")

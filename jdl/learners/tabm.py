@@ -5,11 +5,11 @@ from typing import Any, ClassVar
 from jdl.core.fields import Field
 from jdl.learners.neural import COMMON, NeuralLearner
 from jdl.learners.tabular import PREPROCESS, TabularLearner, embedding_fields, embedding_of, optimizer_field, rate
-from jdl.learners.task_type import ForClassif, ForRegr
+from jdl.learners.task_type import ForClassif, ForRegrByLoss
 from jdl.networks.activation import as_activation
 from jdl.networks.tabular_specs import TabMSpec
 from jdl.train.callback import InScanCallback
-from jdl.train.clip import ClipNorm
+from jdl.train.callbacks.clip import GradClip
 from jdl.train.optimizer import Optimizer
 
 _LARGE = 10_000  # training rows above which layers are wider
@@ -54,10 +54,12 @@ class TabMLearner(TabularLearner):
         return self.set(d_block=768 if n_rows > _LARGE else 512)  # pyright: ignore[reportReturnType]
 
     def in_scan_callbacks(self) -> tuple[InScanCallback, ...]:
-        """Those given, and clipping."""
+        """Those given, and clipping, of which one that is given takes the place."""
         limit = self.values["max_grad_norm"]
         given = super().in_scan_callbacks()
-        return given if limit is None else (ClipNorm(limit), *given)
+        if limit is None or any(isinstance(callback, GradClip) for callback in given):
+            return given
+        return GradClip(max_norm=limit), *given
 
     def network(self) -> TabMSpec:
         """The network's spec."""
@@ -81,7 +83,7 @@ class ClassifTabM(ForClassif, TabMLearner):
     name: ClassVar[str] = "classif.tabm"
 
 
-class RegrTabM(ForRegr, TabMLearner):
+class RegrTabM(ForRegrByLoss, TabMLearner):
     """TabM: an ensemble of MLPs that share almost all of their weights (Gorishniy et al., 2024).
 
     >>> RegrTabM().get("arch_type")

@@ -9,6 +9,7 @@ from jdl.data.table import ColumnType
 from jdl.learners.learner import ALL_TYPES
 from jdl.learners.neural import VALIDATION_RATIO, NeuralLearner
 from jdl.networks.embedding_spec import KINDS, EmbeddingSpec
+from jdl.networks.embeddings.piecewise import BINNINGS
 from jdl.pipeline.encode import Encode
 from jdl.pipeline.impute import ImputeMean
 from jdl.pipeline.missing_indicator import MissingIndicator
@@ -48,9 +49,12 @@ def embedding_fields(kind: str | None, **defaults: Any) -> dict[str, Field]:
             "bool", values["activation"], optional=True, doc="Whether ReLU follows an embedding; None: as is usual."
         ),
         "n_bins": Field("int", values["n_bins"], low=2, doc="Most bins of piecewise-linear embeddings."),
-        "bins": Field("str", values["bins"], choices=("quantile", "tree"), doc="How their bins are found."),
+        "binning": Field(
+            "str", values["binning"], choices=BINNINGS,
+            doc="Their bins: quantiles of the training rows, or splits of a decision tree per column on the target.",
+        ),
         "ple_version": Field("str", values["version"], choices=("A", "B"), doc="Version of them."),
-    }
+    }  # fmt: skip
 
 
 def embedding_of(values: dict[str, Any]) -> EmbeddingSpec | None:
@@ -65,7 +69,7 @@ def embedding_of(values: dict[str, Any]) -> EmbeddingSpec | None:
         lite=values["lite"],
         activation=values["embedding_activation"],
         n_bins=values["n_bins"],
-        bins=values["bins"],
+        binning=values["binning"],
         version=values["ple_version"],
     )
 

@@ -1,10 +1,10 @@
 """The target of a task, as learners use it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 
 from jdl.data.task import Task
 from jdl.data.task_classif import TaskClassif
@@ -19,19 +19,26 @@ class Target:
       values: Class codes (int32), or target values (float64).
       class_names: The classes; None in regression.
       positive: The positive class; None unless there are two.
+      weights: Weight of each row; None where all count alike.
     """
 
     values: Shaped[np.ndarray, "row"]
     class_names: tuple[Any, ...] | None = None
     positive: Any = None
+    weights: Float[np.ndarray, "row"] | None = None
 
     @classmethod
     def of(cls, task: Task) -> "Target":
         """The target of all rows of a task."""
         if isinstance(task, TaskClassif):
-            return cls(task.target_codes, tuple(task.class_names), task.positive)
+            return cls(task.target_codes, tuple(task.class_names), task.positive, task.row_weights)
         assert isinstance(task, TaskRegr)
-        return cls(task.target_values)
+        return cls(task.target_values, weights=task.row_weights)
+
+    def take(self, rows: np.ndarray) -> "Target":
+        """The target of the rows at these positions."""
+        weights = None if self.weights is None else self.weights[rows]
+        return replace(self, values=self.values[rows], weights=weights)
 
     @property
     def labels(self) -> Shaped[np.ndarray, "row"]:

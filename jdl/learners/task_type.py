@@ -15,3 +15,9 @@ class ForRegr:
 
     task_type: ClassVar[str] = "regr"
     predict_types: ClassVar[tuple[str, ...]] = ("response",)
+
+
+class ForRegrByLoss(ForRegr):
+    """Of networks for regression: with a loss that fits them, they predict standard errors or quantiles too."""
+
+    predict_types: ClassVar[tuple[str, ...]] = ("response", "se", "quantiles")

@@ -63,7 +63,7 @@ def test_regression_and_predict_types():
     assert learner.task_type == "regr" and learner.train(task).predict(task).response.shape == (80,)
     prob = jdl.as_learner(network(), predict_type="prob")
     assert prob.train(jdl.tsk("iris")).predict(jdl.tsk("iris")).prob.shape == (150, 3)
-    with pytest.raises(ConfigError, match="'predict_type' must be one of 'response', got 'prob'"):
+    with pytest.raises(ConfigError, match="'predict_type' must be one of 'response', 'se', 'quantiles', got 'prob'"):
         jdl.as_learner(network(model="model_regr", loss="mse"), predict_type="prob")
 
 
@@ -180,7 +180,7 @@ def test_architecture_is_a_hyperparameter():
                 >> jdl.po("loss", "mse")
                 >> jdl.po("model_regr")
             ),
-            "has 2 outputs, but node 'loss' takes 1 inputs",
+            r"has 2 outputs \('head', 'head_2'\), but node 'loss' takes 1 input",
         ),
     ],
 )

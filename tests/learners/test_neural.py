@@ -183,11 +183,14 @@ def test_hyperparameters_of_the_optimizer_are_the_learners():
 
 
 def test_changing_what_is_dynamic_compiles_nothing(compilations):
-    learner = mlp(optimizer=jdl.opt("adamw"), dropout=0.2, validate=0.25, patience=2, min_delta=0.01)
+    loss = jdl.loss("cross_entropy", label_smoothing=0.1, class_weight=(1.0, 2.0))
+    optimizer = jdl.opt("adamw", accumulate=2)
+    learner = mlp(optimizer=optimizer, loss=loss, dropout=0.2, validate=0.25, patience=2, min_delta=0.01)
     dynamic = learner.params().query("dynamic")["name"].tolist()
     assert set(dynamic) >= {"epochs", "dropout", "patience", "min_delta", "opt.lr", "opt.weight_decay"}
     others = {"epochs": 5, "dropout": 0.3, "patience": 4, "min_delta": 0.0, "opt.lr": 0.1, "opt.betas": (0.8, 0.9)}
-    others |= {"opt.eps": 1e-6, "opt.weight_decay": 0.5}
+    others |= {"opt.eps": 1e-6, "opt.weight_decay": 0.5, "opt.accumulate": 3}
+    others |= {"loss.label_smoothing": 0.2, "loss.class_weight": (2.0, 1.0)}
     assert set(others) == set(dynamic)
     learner.train(task())
     before = len(compilations)

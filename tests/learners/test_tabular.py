@@ -106,11 +106,11 @@ def test_embeddings_are_checked_when_the_learner_is_made():
         small("tabm", num_embeddings="periodic", lite=True, embedding_activation=False)
 
 
-@pytest.mark.parametrize("bins", ["quantile", "tree"])
-def test_bins_are_found_in_the_rows_of_each_fold(bins):
+@pytest.mark.parametrize("binning", ["quantile", "tree"])
+def test_bins_are_found_in_the_rows_of_each_fold(binning):
     frame = pd.DataFrame({"a": np.arange(80.0), "b": np.arange(80) % 7.0, "y": ["no", "yes"] * 40})
     task = jdl.TaskClassif(frame, target="y")
-    learner = small("tabm", bins=bins, preprocess=False)
+    learner = small("tabm", binning=binning, preprocess=False)
     halves = jdl.rsmp("custom", train_sets=[range(40), range(40, 80)], test_sets=[range(40, 80), range(40)])
     edges = [f.network.num_embeddings.impl.weight[...] for f in jdl.resample(task, learner, halves).fitted]
     assert not np.allclose(edges[0], edges[1])

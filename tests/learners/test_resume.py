@@ -1,0 +1,353 @@
+"""Checkpoints and resuming: bit-equal to a run that was never stopped, and clear about what does not fit."""
+
+import copy
+import functools
+import os
+import pickle
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+import jdl
+from jdl.core.errors import CallbackError, CheckpointError
+from jdl.io import directory
+from jdl.train.callbacks.checkpoint import Checkpoint
+
+CV = {"folds": 3}
+
+
+def learner(epochs: int, folder: Path | None = None, *, freq: int = 1, keep: int = 1, **more):
+    callbacks = [*more.pop("callbacks", ()), *([Checkpoint(folder, freq=freq, keep=keep)] if folder else [])]
+    values = {"neurons": (6,), "dropout": 0.1, "batch_size": 32, "callbacks": callbacks}
+    return jdl.po("scale") >> jdl.lrn("classif.mlp", epochs=epochs, **(values | more))
+
+
+def cross_validated(made, strategy: str = "auto", **more):
+    return jdl.resample(jdl.tsk("iris"), made, jdl.rsmp("cv", **(CV | more)), strategy=strategy, key=4)
+
+
+def assert_equal(a, b) -> None:
+    for one, other in zip(a.outcomes, b.outcomes, strict=True):
+        np.testing.assert_array_equal(one.fitted.run.history, other.fitted.run.history)
+        parts = [(o.fitted.run.params, o.fitted.run.rest, o.fitted.run.outputs) for o in (one, other)]
+        jax.tree.map(np.testing.assert_array_equal, *parts)
+        assert one.status == other.status
+
+
+@pytest.mark.parametrize("strategy", ["map", "vmap", "loop"])
+def test_resumed_folds_equal_those_that_were_never_stopped(tmp_path, strategy):
+    whole = cross_validated(learner(7), strategy)
+    cross_validated(learner(3, tmp_path / "ck"), strategy)
+    resumed = cross_validated(learner(7, tmp_path / "ck", resume=True), strategy)
+    assert_equal(whole, resumed)
+
+
+def test_early_stopping_and_best_weights_go_on(tmp_path):
+    options = {"validate": 0.3, "patience": 3, "opt.lr": 0.05, "restore_best": True}
+    whole = cross_validated(learner(30, **options))
+    assert len({outcome.fitted.epochs for outcome in whole.outcomes}) > 1
+    cross_validated(learner(4, tmp_path / "ck", **options))
+    resumed = cross_validated(learner(30, tmp_path / "ck", resume=True, **options))
+    assert_equal(whole, resumed)
+
+
+def test_groups_in_flight_one_after_another(tmp_path):
+    """Of three groups the first has ended, the second is in flight, the third has not begun."""
+    whole = jdl.resample(jdl.tsk("iris"), learner(6), jdl.rsmp("cv", **CV), key=4, memory_budget=1)
+    made = learner(6, tmp_path / "ck", callbacks=[Interrupt(run=1, epoch=4)])
+    with pytest.raises(CallbackError):
+        jdl.resample(jdl.tsk("iris"), made, jdl.rsmp("cv", **CV), key=4, memory_budget=1)
+    made = learner(6, tmp_path / "ck", callbacks=[Interrupt()], resume=True)
+    resumed = jdl.resample(jdl.tsk("iris"), made, jdl.rsmp("cv", **CV), key=4, memory_budget=1)
+    assert_equal(whole, resumed)
+
+
+class Interrupt(jdl.HostCallback):
+    """Raises after an epoch of a run; counts the epochs that it saw, over interruptions too."""
+
+    id = "interrupt"
+
+    def __init__(self, run: int = -1, epoch: int = -1):
+        self.run, self.epoch, self.seen = run, epoch, 0
+
+    def state(self):
+        return {"seen": self.seen}
+
+    def restore(self, state):
+        self.seen = state["seen"]
+
+    def on_epoch_end(self, ctx):
+        self.seen += 1
+        if self.run in ctx.iterations and ctx.epoch == self.epoch:
+            raise RuntimeError("interrupted")
+
+
+def test_states_of_host_callbacks_come_back(tmp_path):
+    cross_validated(learner(3, tmp_path / "ck", callbacks=[Interrupt()]))
+    counter = Interrupt()
+    cross_validated(learner(5, tmp_path / "ck", callbacks=[counter], resume=True))
+    assert counter.seen == 5
+
+
+def test_a_callback_that_is_gone_is_said_and_one_of_another_class_refused(tmp_path):
+    class Other(Interrupt):
+        pass
+
+    cross_validated(learner(2, tmp_path / "ck", callbacks=[Interrupt()]))
+    with pytest.raises(CheckpointError, match="callback 'interrupt' was a"):
+        cross_validated(learner(3, tmp_path / "ck", callbacks=[Other()], resume=True))
+    with pytest.warns(jdl.JdlWarning, match="no callback 'interrupt'"):
+        cross_validated(learner(3, tmp_path / "ck", resume=True))
+
+
+def test_resume_without_a_checkpoint_starts_from_scratch(tmp_path):
+    assert_equal(cross_validated(learner(2)), cross_validated(learner(2, tmp_path / "ck", resume=True)))
+
+
+def test_resume_from_another_folder_by_its_path(tmp_path):
+    cross_validated(learner(2, tmp_path / "a"))
+    resumed = cross_validated(learner(4, tmp_path / "b", resume=tmp_path / "a"))
+    assert_equal(cross_validated(learner(4)), resumed)
+    assert_equal(resumed, cross_validated(learner(4, resume=str(tmp_path / "b"))))
+
+
+def test_a_run_at_its_end_trains_nothing(tmp_path):
+    first = cross_validated(learner(3, tmp_path / "ck"))
+    counter = Interrupt()
+    again = cross_validated(learner(3, tmp_path / "ck", callbacks=[counter], resume=True))
+    assert_equal(first, again)
+    assert counter.seen == 0
+
+
+def test_runs_that_were_stopped_early_stay_so(tmp_path):
+    options = {"validate": 0.3, "patience": 1, "opt.lr": 0.5}
+    first = cross_validated(learner(40, tmp_path / "ck", **options))
+    assert {outcome.status for outcome in first.outcomes} == {"stopped_early"}
+    with pytest.warns(jdl.JdlWarning, match="3 of 3 runs had been stopped early"):
+        again = cross_validated(learner(50, tmp_path / "ck", resume=True, **options))
+    assert_equal(first, again)
+
+
+def test_keeps_the_latest_and_the_best(tmp_path):
+    callback = Checkpoint(tmp_path / "ck", keep=2, keep_best=True)
+    made = jdl.po("scale") >> jdl.lrn(
+        "classif.mlp", neurons=(64, 64), epochs=25, validate=0.5, callbacks=[callback], **{"opt.lr": 0.1}
+    )
+    fitted = made.train(jdl.tsk("iris"))
+    names = [name.epoch for name in callback.folder().names()]
+    assert names[-1] == 25 and 2 <= len(names) <= 3
+    written = [name for name in callback._scores if np.isfinite(callback._scores[name])]
+    best = min(written, key=lambda name: (callback._scores[name], name))
+    assert best in callback.folder().names()
+    assert fitted.epochs == 25
+
+
+def test_a_checkpoint_every_so_many_epochs(tmp_path):
+    made = Checkpoint(tmp_path / "ck", freq=4, keep=99)
+    seen = []
+    made._write, write = None, made._write
+    made._writer._work = lambda snapshot: (seen.append(snapshot.name.epoch), write(snapshot))
+    learner(10).set(callbacks=[made]).train(jdl.tsk("iris"))
+    assert set(seen) <= {4, 8, 10} and seen[-1] == 10
+
+
+def test_a_damaged_checkpoint_is_said_and_the_one_before_it_used(tmp_path):
+    whole = cross_validated(learner(6))
+    folder = tmp_path / "ck"
+    for epochs in (2, 4):
+        cross_validated(learner(epochs, folder, keep=9, resume=True))
+    newest = folder / "runs-0-2-epoch-4"
+    victim = max((p for p in newest.rglob("*") if p.is_file() and p.name != directory.HEAD), key=os.path.getsize)
+    victim.write_bytes(b"\0" * victim.stat().st_size)
+    with pytest.warns(jdl.JdlWarning, match="damaged, 'runs-0-2-epoch-[23]' is used"):
+        assert_equal(whole, cross_validated(learner(6, folder, keep=9, resume=True)))
+
+
+def test_a_full_disk_is_an_error_and_leaves_the_earlier_checkpoint_whole(tmp_path, monkeypatch):
+    folder = tmp_path / "ck"
+    cross_validated(learner(3, folder))
+
+    def full(*args):
+        raise OSError(28, os.strerror(28))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(directory, "write_arrays", full)
+        with pytest.raises(CallbackError, match="No space left") as raised:
+            cross_validated(learner(6, folder, resume=True))
+    assert len(raised.value.result.outcomes) == 3  # what was trained so far
+    assert [str(name) for name in Checkpoint(folder).folder().names()] == ["runs-0-2-epoch-3"]
+    assert_equal(cross_validated(learner(6)), cross_validated(learner(6, folder, resume=True)))
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"folds": 4}, "another rows"),
+        ({"key": 5}, "another rows"),
+        ({"epochs": 2}, "3 epochs are done, but epochs=2"),
+        ({"batch_size": 16}, "batch_size=32"),
+        ({"neurons": (7,)}, "neurons"),
+        ({"opt.lr": 0.5}, "opt.lr"),
+        ({"task": "wine"}, "another task"),
+        ({"validate": 0.2}, "another rows"),
+    ],
+)
+def test_other_runs_are_refused(tmp_path, change, message):
+    cross_validated(learner(3, tmp_path / "ck"))
+    more = {"epochs": 4, "folds": 3, "key": 4, "task": "iris"} | change
+    task, key, folds = jdl.tsk(more.pop("task")), more.pop("key"), more.pop("folds")
+    with pytest.raises(CheckpointError, match=message):
+        jdl.resample(task, learner(folder=tmp_path / "ck", resume=True, **more), jdl.rsmp("cv", folds=folds), key=key)
+
+
+def test_folders_that_are_none_of_the_checkpoints(tmp_path):
+    cross_validated(learner(2, tmp_path / "used"))
+    with pytest.raises(CheckpointError, match="checkpoints of another run"):
+        cross_validated(learner(2, tmp_path / "used"))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    with pytest.raises(CheckpointError, match=r"holds .notes.txt"):
+        cross_validated(learner(2, tmp_path / "other"))
+    with pytest.raises(CheckpointError, match=r"holds .notes.txt"):
+        cross_validated(learner(2, resume=tmp_path / "other"))
+    with pytest.raises(CheckpointError, match="there is no folder"):
+        cross_validated(learner(2, resume=tmp_path / "nowhere"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="is no folder"):
+        cross_validated(learner(2, tmp_path / "file"))
+
+
+def test_two_writers_on_one_folder(tmp_path):
+    first = Checkpoint(tmp_path / "ck")
+    first.folder().open()
+    with pytest.raises(CheckpointError, match="another run is writing"):
+        cross_validated(learner(2, tmp_path / "ck"))
+    first.closed()
+    cross_validated(learner(2, tmp_path / "ck"))
+
+
+def test_resume_needs_to_know_from_where():
+    with pytest.raises(jdl.ConfigError, match="callback 'checkpoint'"):
+        learner(2, resume=True)
+    with pytest.raises(jdl.ConfigError, match="must be True, a path or None"):
+        learner(2, resume=3)
+
+
+def test_the_folder_may_come_from_a_function(tmp_path):
+    calls = []
+
+    def folder():
+        calls.append(1)
+        return tmp_path / f"run-{len(calls)}"
+
+    made = learner(2).set(callbacks=[Checkpoint(folder)])
+    made.train(jdl.tsk("iris"))
+    made.train(jdl.tsk("iris"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run-1", "run-2"]
+
+
+def graph(**more):
+    net = jdl.po("ingress_num") >> jdl.nn("linear", out_features=6) >> jdl.nn("relu") >> jdl.nn("head")
+    parts = jdl.po("loss", "cross_entropy") >> jdl.po("optimizer", "adam", lr=0.01)
+    callbacks = jdl.po("callbacks", more.pop("callbacks", ()))
+    return jdl.as_learner(net >> parts >> callbacks >> jdl.po("model_classif", batch_size=32, **more))
+
+
+def test_a_graph_goes_on_with_more_epochs_and_other_host_callbacks(tmp_path):
+    whole = graph(epochs=5).train("iris", key=1)
+    graph(epochs=2, callbacks=[Checkpoint(tmp_path / "ck")]).train("iris", key=1)
+    later = graph(epochs=5, callbacks=[Checkpoint(tmp_path / "ck", freq=2), "history"], resume=True)
+    np.testing.assert_array_equal(whole.history["train.loss"], later.train("iris", key=1).history["train.loss"])
+    with pytest.warns(jdl.JdlWarning, match="no callback 'history'"):
+        assert graph(epochs=5, resume=tmp_path / "ck").train("iris", key=1).epochs == 5
+
+
+def test_an_epoch_budget_that_a_callback_has_changed_comes_back(tmp_path):
+    def more(ctx):
+        if ctx.epoch == 2:
+            ctx.total_epochs = 6
+
+    callbacks = [jdl.callback(id="more", on_epoch_end=more)]
+    whole = cross_validated(learner(3, callbacks=callbacks))
+    broken = [*callbacks, Interrupt(run=0, epoch=5)]
+    with pytest.raises(CallbackError):
+        cross_validated(learner(3, tmp_path / "ck", callbacks=broken))
+    resumed = cross_validated(learner(3, tmp_path / "ck", callbacks=[*callbacks, Interrupt()], resume=True))
+    assert_equal(whole, resumed)
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        lambda factor: {"loss": lambda output, target: factor * (output**2).sum(axis=1)},
+        lambda factor: {"callbacks": [jdl.cb("lr_lambda", lr_lambda=lambda epoch: factor * 0.1 * epoch)]},
+        lambda factor: {"sampler": functools.partial(some_rows, step=int(factor))},
+        lambda factor: {"optimizer": jdl.opt(optax.yogi(0.01 * factor))},
+    ],
+    ids=["loss", "schedule", "sampler", "optimizer"],
+)
+def test_functions_are_told_apart_by_what_they_compute(tmp_path, of):
+    cross_validated(learner(2, tmp_path / "ck", **of(1.0)))
+    with pytest.raises(CheckpointError, match="its learner had"):
+        cross_validated(learner(3, tmp_path / "ck", resume=True, **of(2.0)))
+    cross_validated(learner(3, tmp_path / "ck", resume=True, **of(1.0)))
+
+
+def some_rows(generator, rows, step):
+    return generator.permutation(rows.n // 2)[::step]
+
+
+def test_other_weights_are_other_data(tmp_path):
+    frame = jdl.tsk("iris").to_pandas()
+    for i, weights in enumerate((np.ones(150), np.r_[np.ones(50), np.full(100, 9.0)])):
+        task = jdl.TaskClassif(frame.assign(w=weights), target="species", weights="w", id="flowers")
+        made = learner(2 + i, tmp_path / "ck", resume=True)
+        if i == 0:
+            made.train(task)
+        else:
+            with pytest.raises(CheckpointError, match="another data"):
+                made.train(task)
+
+
+def test_a_damaged_best_checkpoint_is_passed_over(tmp_path):
+    folder = tmp_path / "ck"
+    for epochs in (2, 4):
+        made = learner(epochs, validate=0.2).set(callbacks=[Checkpoint(folder, keep=3, keep_best=True)], resume=True)
+        made.train("iris", key=2)
+    (folder / "runs-0-0-epoch-4" / directory.HEAD).write_text("{")
+    with pytest.warns(jdl.JdlWarning, match="damaged"):
+        assert made.set(epochs=6).train("iris", key=2).epochs == 6
+
+
+def test_learners_with_checkpoints_can_be_copied_and_sent(tmp_path):
+    made = learner(2, tmp_path / "ck")
+    copies = [copy.deepcopy(made), pickle.loads(pickle.dumps(made))]
+    made.train("iris")
+    for again in copies:
+        with pytest.raises(CheckpointError, match="checkpoints of another run"):
+            again.train("iris")
+    assert pickle.loads(pickle.dumps(made)).set(resume=True, epochs=3).train("iris").epochs == 3
+
+
+def test_another_grouping_of_runs_is_refused(tmp_path):
+    cross_validated(learner(2, tmp_path / "ck"), "loop")
+    with pytest.raises(CheckpointError, match="were in flight together"):
+        cross_validated(learner(3, tmp_path / "ck", resume=True), "vmap")
+
+
+def test_states_that_json_does_not_hold_are_named(tmp_path):
+    class Bad(Interrupt):
+        def state(self):
+            return {"best": float("nan")}
+
+    with pytest.raises(CallbackError, match="callback 'interrupt': its state cannot be saved"):
+        cross_validated(learner(2, tmp_path / "ck", callbacks=[Bad()]))
+
+
+def test_a_saved_model_is_no_checkpoint(tmp_path):
+    learner(2).train("iris").save(tmp_path / "ck" / "runs-0-0-epoch-2")
+    with pytest.raises(CheckpointError, match="no checkpoint of a run in training"):
+        learner(3, resume=tmp_path / "ck").train("iris")
