@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-NAMES = ("imports", "cross_validation", "folds", "memory", "paper_grid", "models", "quality")
+NAMES = ("imports", "cross_validation", "folds", "memory", "paper_grid", "callbacks", "models", "quality", "saving")
 
 
 def main() -> None:

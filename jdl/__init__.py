@@ -6,6 +6,7 @@ together, spread over the devices, with everything fitted inside each fold.
 
 from jdl import networks as networks
 from jdl import train as train
+from jdl.core.errors import CallbackError as CallbackError
 from jdl.core.errors import CheckpointError as CheckpointError
 from jdl.core.errors import ConfigError as ConfigError
 from jdl.core.errors import DivergedError as DivergedError
@@ -19,6 +20,7 @@ from jdl.core.errors import UnknownNameError as UnknownNameError
 from jdl.core.graph import Graph as Graph
 from jdl.core.runtime import config as config
 from jdl.core.runtime import configure_runtime as _configure_runtime
+from jdl.core.version import VERSION as __version__  # noqa: F401
 from jdl.data import selectors as selectors
 from jdl.data.task import Task as Task
 from jdl.data.task_classif import TaskClassif as TaskClassif
@@ -28,8 +30,11 @@ from jdl.evaluate.results import ResampleResult as ResampleResult
 from jdl.learners.catalogue import as_learner as as_learner
 from jdl.learners.learner import FittedLearner as FittedLearner
 from jdl.learners.learner import Learner as Learner
+from jdl.learners.saving import load as load
 from jdl.networks.own_layer import layer as layer
 from jdl.resampling.partition import partition as partition
+from jdl.sugar import cb as cb
+from jdl.sugar import cbs as cbs
 from jdl.sugar import loss as loss
 from jdl.sugar import lrn as lrn
 from jdl.sugar import msr as msr
@@ -38,10 +43,10 @@ from jdl.sugar import nn as nn
 from jdl.sugar import opt as opt
 from jdl.sugar import po as po
 from jdl.sugar import rsmp as rsmp
+from jdl.sugar import sampler as sampler
 from jdl.sugar import tsk as tsk
 from jdl.train.callback import HostCallback as HostCallback
 from jdl.train.callback import InScanCallback as InScanCallback
-
-__version__ = "0.1.0"
+from jdl.train.callbacks.functions import callback as callback
 
 _configure_runtime()

@@ -1,9 +1,12 @@
 """Short names for constructors: what users type. Each takes a name, or nothing to list the names."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, overload
 
+import optax
+
 from jdl.core.catalogue import Catalogue, Names
+from jdl.core.errors import UnknownNameError
 from jdl.learners.catalogue import LEARNERS
 from jdl.learners.graph_nodes import PARTS
 from jdl.learners.learner import Learner
@@ -18,8 +21,12 @@ from jdl.networks.own_layer import fn, module
 from jdl.pipeline.catalogue import STAGES
 from jdl.resampling.catalogue import RESAMPLINGS
 from jdl.resampling.splitter import Splitter
-from jdl.train.loss import LOSSES, Loss
+from jdl.train.callback import HostCallback, InScanCallback
+from jdl.train.callbacks.catalogue import CALLBACKS, as_callbacks
+from jdl.train.loss import LOSSES, FunctionLoss, Loss
 from jdl.train.optimizer import OPTIMIZERS, Optimizer
+from jdl.train.sampler import Sampler
+from jdl.train.samplers import SAMPLERS
 
 # What a graph is made of beside layers: stages, and the nodes where data enters a network and where it ends.
 OPERATORS = Catalogue("pipeline operator", {**STAGES, **INGRESSES, "branch": branch, "unbranch": unbranch, **PARTS})
@@ -33,9 +40,20 @@ def _look_up(catalogue: Catalogue, name: str | None, args: tuple[Any, ...], argu
 def _look_up_node(catalogue: Catalogue, name: str | None, args: tuple[Any, ...], arguments: dict[str, Any]) -> Any:
     """As `_look_up`; a number at the end of a name belongs to the id."""
     if name is not None:
+        _refuse_of_the_other(catalogue, name)
         name, id = split_name(name, catalogue)
         arguments = arguments if id is None else {"id": id, **arguments}
     return _look_up(catalogue, name, args, arguments)
+
+
+def _refuse_of_the_other(catalogue: Catalogue, name: Any) -> None:
+    """A layer that was asked of `po`, or an operator that was asked of `nn`, is said where to find."""
+    other, maker = (OPERATORS, "po") if catalogue is NODES else (NODES, "nn")
+    here, there = (split_name(name, each)[0] for each in (catalogue, other))
+    if isinstance(name, str) and here not in catalogue and there in other:
+        raise UnknownNameError(
+            f"Unknown {catalogue.kind} '{name}': it is a {other.kind}.\nHint: jdl.{maker}({name!r}, ...)."
+        )
 
 
 @overload
@@ -131,24 +149,69 @@ def rsmp(name: str | None = None, **parameters: Any) -> Any:
 @overload
 def opt() -> Names: ...
 @overload
-def opt(name: str, **hyperparameters: Any) -> Optimizer: ...
-def opt(name: str | None = None, **hyperparameters: Any) -> Any:
-    """An optimizer by name; without a name, the list of names.
+def opt(name: "str | optax.GradientTransformation", **hyperparameters: Any) -> Optimizer: ...
+def opt(name: Any = None, **hyperparameters: Any) -> Any:
+    """An optimizer by name, or the one that an Optax transformation is; without a name, the list of names.
 
     >>> opt("adamw", lr=1e-3).get("lr")
     0.001
     """
+    if isinstance(name, optax.GradientTransformation):
+        return Optimizer.of(name, **hyperparameters)
     return _look_up(OPTIMIZERS, name, (), hyperparameters)
 
 
 @overload
 def loss() -> Names: ...
 @overload
-def loss(name: str, **parameters: Any) -> Loss: ...
-def loss(name: str | None = None, **parameters: Any) -> Any:
-    """A loss by name; without a name, the list of names.
+def loss(name: "str | Callable[..., Any]", **parameters: Any) -> Loss: ...
+def loss(name: Any = None, **parameters: Any) -> Any:
+    """A loss by name, or from a function `(output, target) -> loss of each row`; without a name, the list of names.
 
     >>> loss("mse").id
     'mse'
     """
+    if name is not None and callable(name):
+        return FunctionLoss(name, **parameters)
     return _look_up(LOSSES, name, (), parameters)
+
+
+@overload
+def sampler() -> Names: ...
+@overload
+def sampler(name: str, **parameters: Any) -> Sampler: ...
+def sampler(name: str | None = None, **parameters: Any) -> Any:
+    """A sampler by name: which rows an epoch visits; without a name, the list of names.
+
+    >>> sampler("class_balanced").id
+    'class_balanced'
+    """
+    return _look_up(SAMPLERS, name, (), parameters)
+
+
+@overload
+def cb() -> Names: ...
+@overload
+def cb(name: str, *args: Any, **parameters: Any) -> InScanCallback | HostCallback: ...
+def cb(name: str | None = None, *args: Any, weight: float | None = None, **parameters: Any) -> Any:
+    """A callback by name; without a name, the list of names. `weight` moves it before or behind others.
+
+    >>> cb("grad_clip", max_norm=1.0).max_norm
+    1.0
+    """
+    made = _look_up(CALLBACKS, name, args, parameters)
+    if weight is None:
+        return made
+    if isinstance(made, InScanCallback):
+        return made.set(weight=weight)
+    made.weight = weight
+    return made
+
+
+def cbs(*callbacks: str | InScanCallback | HostCallback) -> list[InScanCallback | HostCallback]:
+    """Several callbacks, or their names.
+
+    >>> [callback.id for callback in cbs("history", "ema")]
+    ['history', 'ema']
+    """
+    return list(as_callbacks(list(callbacks), "cbs"))

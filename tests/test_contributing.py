@@ -10,17 +10,18 @@ import numpy as np
 import pytest
 
 from jdl.data.table import Column, Table, TableSpec
+from jdl.train.factors import Rates
 
 GUIDE = Path(__file__).parent.parent / "CONTRIBUTING.md"
 
 
-def made(name: str) -> Any:
-    """What a skeleton of the guide defines under this name."""
+def made(name: str, kind: str = "class") -> Any:
+    """What a skeleton of the guide defines under this name; of a function, the catalogue beside it."""
     blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), flags=re.DOTALL)
-    (block,) = [text for text in blocks if f"class {name}(" in text]
+    (block,) = [text for text in blocks if f"{kind} {name}(" in text]
     names: dict[str, Any] = {}
     exec(block, names)
-    return names[name]
+    return names[name if kind == "class" else "KINDS"]
 
 
 @pytest.mark.parametrize("xp", [np, jnp])
@@ -68,5 +69,15 @@ def test_callbacks_act_at_the_stages_they_override():
 
 
 def test_loss_gives_a_value_per_row():
-    per_row = made("Huber")().per_row(jnp.array([[0.5], [3.0]]), jnp.zeros(2))
-    assert per_row.tolist() == [0.125, 2.5]
+    loss = made("Asymmetric")(factor=3.0)
+    assert loss.per_row(jnp.array([[0.5], [3.0]]), jnp.array([1.5, 1.0])).tolist() == [3.0, 4.0]
+    assert loss.structure.at({"loss.factor": 3.0}) == loss
+
+
+def test_optimizer_follows_its_rates():
+    kind = made("_sign", "def")["sign"]
+    p = {"w": jnp.array([1.0, -2.0])}
+    hyper = {name: field.default for name, field in kind.fields.items()}
+    transformation = kind.build(hyper, frozenset(), Rates(hyper))
+    updates, _ = transformation.update(p, transformation.init(p), p)
+    np.testing.assert_allclose(updates["w"], [-1e-3, 1e-3], rtol=1e-6)

@@ -5,6 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
+from flax import nnx
+
+import jdl
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
@@ -18,16 +21,41 @@ def generator():
     return module
 
 
-@pytest.mark.parametrize("name", ["layers.md", "tabular-learners.md"])
+@pytest.mark.parametrize(
+    "name", ["layers.md", "tabular-learners.md", "optimizers.md", "losses.md", "callbacks-list.md"]
+)
 def test_generated_lists_are_current(name):
     assert (DOCS / name).read_text(encoding="utf-8") == generator().PAGES[name](), "run python docs/generate.py"
 
 
-@pytest.mark.parametrize("name", ["architectures.md", "own-layers.md"])
-def test_code_blocks_run(name, capsys):
+PAGES_THAT_RUN = (
+    "architectures",
+    "own-layers",
+    "optimizers",
+    "losses",
+    "saving",
+    "checkpoints",
+    "callbacks",
+    "callbacks-list",
+)
+
+
+@pytest.mark.parametrize("name", [f"{page}.md" for page in PAGES_THAT_RUN])
+def test_code_blocks_run(name, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / name).read_text(encoding="utf-8"), re.S)
     assert len(blocks) >= 2
     exec(compile("\n".join(blocks), name, "exec"), {})
+
+
+@pytest.mark.parametrize("name", ["layers.md", "tabular-learners.md"])
+def test_every_entry_of_a_list_has_an_example_that_runs(name):
+    entries = (DOCS / name).read_text(encoding="utf-8").split("\n## ")[1:]
+    for entry in entries:
+        example = re.search(r"```python\n(.*?)```", entry, re.S)
+        assert example or entry.startswith("What all networks share"), entry.partition("\n")[0]
+        if example:
+            exec(compile(example[1], entry[:20], "exec"), {"jdl": jdl, "nnx": nnx})
 
 
 @pytest.mark.parametrize("page", [*PAGES, DOCS.parent / "README.md"], ids=lambda page: page.name)

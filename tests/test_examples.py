@@ -17,6 +17,7 @@ SAID = {
     "04_residual_blocks.py": "8 blocks, silu",
     "05_two_paths.py": "two paths: AUC",
     "06_own_module.py": "gated: RMSE",
+    "07_callbacks.py": "by epoch for 'watch'",
 }
 MAX_LINES = {"02_functional.py": 60}
 

@@ -19,7 +19,7 @@ def test_lists_every_name():
     import jdl
 
     text = README.read_text(encoding="utf-8")
-    for names in (jdl.tsk(), jdl.po(), jdl.rsmp(), jdl.opt(), jdl.loss()):
+    for names in (jdl.tsk(), jdl.po(), jdl.rsmp(), jdl.opt(), jdl.loss(), jdl.cb()):
         assert not [name for name in names if name not in text]
     for name in [*jdl.lrn(), *jdl.msr()]:
         assert name.split(".")[1] in text

@@ -7,8 +7,11 @@ from jdl.learners.catalogue import LEARNERS
 from jdl.measures.catalogue import MEASURES
 from jdl.resampling.catalogue import RESAMPLINGS
 from jdl.sugar import NODES, OPERATORS
+from jdl.train.callback import HostCallback
+from jdl.train.callbacks import CALLBACKS
 from jdl.train.loss import LOSSES
 from jdl.train.optimizer import OPTIMIZERS
+from jdl.train.samplers import SAMPLERS
 
 SHORT_NAMES = [
     (jdl.tsk, TASKS),
@@ -19,6 +22,8 @@ SHORT_NAMES = [
     (jdl.rsmp, RESAMPLINGS),
     (jdl.opt, OPTIMIZERS),
     (jdl.loss, LOSSES),
+    (jdl.cb, CALLBACKS),
+    (jdl.sampler, SAMPLERS),
 ]
 every_short_name = pytest.mark.parametrize(
     ("short", "catalogue"), SHORT_NAMES, ids=lambda v: getattr(v, "__name__", "")
@@ -33,6 +38,19 @@ NEEDED = {
     "ingress_tensor": {"shape": (2, 2)},
     "loss": {"loss": "mse"},
     "callbacks": {"callbacks": ()},
+    "checkpoint": {"path": "checkpoints"},
+    "tensorboard": {"path": "runs"},
+    "csv_log": {"path": "log.csv"},
+    "unfreeze": {"starting_weights": len},
+    "grad_clip": {"max_norm": 1.0},
+    "lr_lambda": {"lr_lambda": len},
+    "lr_multiplicative": {"lr_lambda": len},
+    "lr_step": {"step_size": 3},
+    "lr_warmup": {"steps": 3},
+    "lr_cosine_restarts": {"T_0": 3},
+    "lr_exponential": {"gamma": 0.9},
+    "schedule": {"schedule": len},
+    "weighted": {"weights": [1.0, 2.0]},
     "custom": {"train_sets": [[0]], "test_sets": [[1]]},
 }
 
@@ -67,7 +85,9 @@ def test_every_name_makes_what_its_constructor_makes(short, name):
     needed = NEEDED.get(name, {})
     made, plain = short(name, **needed), dict(SHORT_NAMES)[short][name](**needed)
     assert type(made) is type(plain)
-    if short is jdl.lrn:
+    if isinstance(made, HostCallback):
+        assert vars(made).keys() == vars(plain).keys()
+    elif short is jdl.lrn:
         assert made.params().equals(plain.params())
     else:
         assert made == plain
@@ -107,3 +127,12 @@ def test_names_stand_for_objects_wherever_one_is_taken():
         measures_train=[jdl.msr("classif.acc")],
     )
     assert learner.params().equals(same.params())
+
+
+def test_layers_and_operators_are_told_apart():
+    with pytest.raises(
+        UnknownNameError, match=r"Unknown layer 'branch_1': it is a pipeline op.*\n.*jdl.po\('branch_1'"
+    ):
+        jdl.nn("branch_1", ["a", "b"])
+    with pytest.raises(UnknownNameError, match=r"Unknown pipeline operator 'linear': it is a layer.*\n.*jdl.nn"):
+        jdl.po("linear", out_features=3)
