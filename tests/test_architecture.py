@@ -127,16 +127,29 @@ def test_heavy_packages_are_imported_in_functions_only(module):
     assert not heavy or room(module) in HEAVY_ROOMS, f"{module} imports {sorted(heavy)} at its top"
 
 
-def test_import_loads_nothing_heavier_than_its_base():
+def printed(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_import_loads_the_core_alone():
+    assert printed("import sys, jdl; print({m.split('.')[1] for m in sys.modules if m[:4] == 'jdl.'})") == "{'core'}"
+
+
+def test_no_public_name_loads_what_is_heavier_than_the_base():
     # flax itself loads some of the heavy packages, so what counts is what jdl adds.
     code = f"""
 import sys, jax, flax.nnx, optax, numpy, pandas
 base = set(sys.modules)
-import jdl
+from jdl import *
 print(sorted({{name.split(".")[0] for name in set(sys.modules) - base}} & set({HEAVY!r})))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert printed(code) == "[]"
+
+
+def test_the_public_names_are_those_of_the_stub():
+    assert {"Task", "Learner", "lrn", "resample", "networks", "train"} <= set(jdl.__all__) <= set(dir(jdl))
+    with pytest.raises(AttributeError, match="nothing"):
+        jdl.nothing  # pyright: ignore[reportAttributeAccessIssue]  # noqa: B018
 
 
 @every_module
