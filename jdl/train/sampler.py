@@ -1,6 +1,7 @@
 """Samplers: which training rows an epoch visits, in which order. Drawn on the host, with NumPy."""
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -37,7 +38,7 @@ class SamplerRows:
         return len(self.rows)
 
 
-class Sampler:
+class Sampler(ABC):
     """Draws the order of one epoch after another.
 
     Subclasses are dataclasses that implement `order`. An order is a function of the generator alone, so that a run
@@ -55,19 +56,19 @@ class Sampler:
     id: ClassVar[str] = "sampler"
     shuffles: ClassVar[bool] = True
 
-    def check(self, rows: SamplerRows) -> None:
+    def check(self, rows: SamplerRows) -> None:  # noqa: B027  (most take any rows)
         """Refuses rows that it cannot sample.
 
         Raises:
           ConfigError: Says what they lack.
         """
 
+    @abstractmethod
     def order(self, generator: np.random.Generator, rows: SamplerRows) -> Int[np.ndarray, "position"]:
         """One epoch: positions in [0, rows.n), or `NO_ROW` for a place that stays empty.
 
         All epochs have the same length. A batch is the next `rows.batch_size` positions and must hold a row.
         """
-        raise NotImplementedError(type(self).__name__)
 
 
 @dataclass(frozen=True)

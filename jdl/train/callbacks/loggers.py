@@ -6,6 +6,7 @@ Each run of a population is a run of its own there. They force no chunks: epochs
 import importlib
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -34,7 +35,7 @@ def _numbers(row: dict[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in kept.items() if not math.isnan(value)}
 
 
-class _Logger(HostCallback):
+class _Logger(HostCallback, ABC):
     """What trackers share: a run of theirs per run of the population."""
 
     forces_chunks: ClassVar[bool] = False
@@ -64,14 +65,17 @@ class _Logger(HostCallback):
         name = self._info.name or "jdl"
         return name if self._info.n_runs == 1 else f"{name}.{iteration}"
 
+    @abstractmethod
     def _begin(self, ctx: Any, i: int, iteration: int) -> Any:
-        raise NotImplementedError
+        """Opens a run of the tracker."""
 
+    @abstractmethod
     def _log(self, run: Any, step: int, numbers: dict[str, float]) -> None:
-        raise NotImplementedError
+        """Hands numbers to a run of the tracker."""
 
+    @abstractmethod
     def _end(self, run: Any) -> None:
-        raise NotImplementedError
+        """Closes a run of the tracker."""
 
 
 class TensorBoard(_Logger):
