@@ -1,11 +1,15 @@
-"""What callbacks cost: in-scan ones beside a bare run and beside a scan by hand, host ones per epoch and per batch.
+"""What callbacks cost: in-scan ones beside a bare run and a scan by hand, host ones per epoch and batch, checkpoints.
 
 The run is that of `paper_grid` at width 200 with 8 layers, AdamW, on one thread. Both sides take turns in one
-process; compilation is not counted.
+process; compilation is not counted. All is pinned to one core, but where checkpoints are written: they are written
+beside the training, by a thread that wants a core of its own.
 """
 
+import itertools
+import tempfile
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +31,7 @@ from benchmarks.paper_grid import (
 )
 
 WIDTH, LAYERS, VALID, DECAY_OF_MEAN, MAX_NORM = 200, 8, 0.2, 0.99, 1.0
-PARTS = ("in_scan", "by_hand", "host")
+PARTS = ("in_scan", "by_hand", "host", "checkpoint")
 # Trains once and returns seconds of running, without compiling.
 Contender = Callable[[], float]
 
@@ -99,6 +103,20 @@ def host() -> dict[str, Contender]:
     }
 
 
+def checkpoint() -> dict[str, Contender]:
+    """A checkpoint after each epoch, each run into a folder of its own, beside none."""
+    import jdl
+
+    folder = tempfile.TemporaryDirectory(prefix="jdl-benchmark-")
+    numbers = itertools.count()
+
+    def path() -> Path:
+        assert folder  # it lives as long as this function
+        return Path(folder.name) / str(next(numbers))
+
+    return {"none": learner(), "checkpoint": learner(callbacks=jdl.cb("checkpoint", path=path))}
+
+
 def hand_written_scan() -> Contender:
     """Plain arrays, one jitted epoch with clipping, AdamW and the average, contiguous slices, no history."""
     import jax
@@ -145,7 +163,7 @@ def hand_written_scan() -> Contender:
 
 def one_part(part: str, repetitions: int) -> dict[str, list[float]]:
     """Seconds of each contender, a list over turns."""
-    contenders = {"in_scan": in_scan, "by_hand": by_hand, "host": host}[part]()
+    contenders = {"in_scan": in_scan, "by_hand": by_hand, "host": host, "checkpoint": checkpoint}[part]()
     names = list(contenders)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(repetitions):
@@ -156,7 +174,7 @@ def one_part(part: str, repetitions: int) -> dict[str, list[float]]:
 
 def claims(parts: dict[str, dict[str, list[float]]]) -> list[measure.Claim]:
     """The figures to reach."""
-    in_scan, by_hand = parts["in_scan"], parts["by_hand"]
+    in_scan, by_hand, checkpoint = parts["in_scan"], parts["by_hand"], parts["checkpoint"]
     per_epoch = extra(parts["host"]["epoch"], parts["host"]["none"], EPOCHS)
     return [
         measure.claim(
@@ -166,6 +184,9 @@ def claims(parts: dict[str, dict[str, list[float]]]) -> list[measure.Claim]:
         ),
         measure.claim("EMA and clipping / scan by hand", measure.ratios(by_hand["jdl"], by_hand["scan"]), 1.05),
         measure.claim("host callback, ms per epoch", per_epoch, 2.0),
+        measure.claim(
+            "a checkpoint every epoch / none", measure.ratios(checkpoint["checkpoint"], checkpoint["none"]), 1.10
+        ),
     ]
 
 
@@ -185,7 +206,8 @@ def main() -> None:
     for part in PARTS:
         env = measure.environment(**ONE_THREAD)
         child = ["--child", part, str(args.repetitions)]
-        parts[part] = measure.fresh("benchmarks.callbacks", *child, env=env, core=measure.cores()[-1])
+        core = None if part == "checkpoint" else measure.cores()[-1]
+        parts[part] = measure.fresh("benchmarks.callbacks", *child, env=env, core=core)
     rows = []
     for part, seconds in parts.items():
         for name, values in seconds.items():

@@ -327,13 +327,22 @@ def call_in_scan(
     return memories, event
 
 
-def _called(callback: InScanCallback, stage: str, memory: Any, event: Event) -> tuple[Any, Event]:
+def ask(callback: InScanCallback, method: str, *args: Any) -> Any:
+    """What a method of a callback returns.
+
+    Raises:
+      CallbackError: It raised while it was traced.
+    """
     try:
-        result = getattr(callback, stage)(memory, event)
+        return getattr(callback, method)(*args)
     except JdlError:
         raise
     except Exception as error:
-        raise failed(callback.id, stage, error) from error
+        raise failed(callback.id, method, error) from error
+
+
+def _called(callback: InScanCallback, stage: str, memory: Any, event: Event) -> tuple[Any, Event]:
+    result = ask(callback, stage, memory, event)
     if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Event)):
         raise CallbackError(
             f"callback '{callback.id}', stage '{stage}', must return the memory and the event, got {shown(result)}.\n"

@@ -61,7 +61,7 @@ def check_event(id: str, stage: str, before: Any, after: Any) -> None:
 
 
 def _who(id: str, stage: str) -> str:
-    return f"callback '{id}', stage '{stage}',"
+    return f"callback '{id}', {'stage' if stage.startswith('on_') else 'method'} '{stage}',"
 
 
 def _check(what: str, before: Any, after: Any, hint: str, types: bool = True) -> None:

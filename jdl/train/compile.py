@@ -82,13 +82,13 @@ def _call_with_own(one: Callable[..., Any], table: Any, common: tuple[Any, ...],
 
 
 @lru_cache(maxsize=128)
-def chunk_function(program: Program, layout: Layout, capacity: int, donate: bool = True) -> Callable[..., Any]:
+def chunk_function(program: Program, layout: Layout, capacity: int) -> Callable[..., Any]:
     """The jitted `run_chunk` of a program over a layout's members: (table, members, runs, fresh, n_epochs).
 
-    With `donate` the result takes the memory of the runs; callbacks on the host may keep those.
+    The result takes the memory of the runs over.
     """
     one = partial(run_chunk, program, capacity=capacity, lockstep=layout.strategy == "vmap")
-    return layout.lift(one, n_common=2, donate=(2,) if donate else ())
+    return layout.lift(one, n_common=2, donate=(2,))
 
 
 class Executables:

@@ -199,7 +199,7 @@ def run_epoch_by_steps(
     for i in range(n_steps):
         ctx.step = i + 1
         index = np.int32(i)
-        ctx.runs = _with_carry(runs, carry)
+        ctx.held = _with_carry(runs, carry)
         ctx.get_batch = partial(call, functions["batch"], table, members, orders_placed, index)
         call_host(callbacks, "on_batch_begin", ctx)
         before = carry = _carry_of(ctx, carry, layout)
@@ -208,7 +208,7 @@ def run_epoch_by_steps(
         call_host(callbacks, "on_after_backward", ctx)
         args = (before, carry, ctx.grads, rest, info.weight)
         carry = call(functions["apply"], table, members, runs, *args, index)
-        ctx.runs, ctx.grads = _with_carry(runs, carry), None
+        ctx.held, ctx.grads = _with_carry(runs, carry), None
         call_host(callbacks, "on_batch_end", ctx)
         carry = _carry_of(ctx, carry, layout)
         losses.append(ctx.loss)
@@ -218,7 +218,7 @@ def run_epoch_by_steps(
     weight = np.stack(weights)
     loss = (np.where(weight > 0, np.stack(losses), 0.0) * weight).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-12)
     ctx.loss = loss
-    ctx.runs = _with_carry(runs, carry)
+    ctx.held = _with_carry(runs, carry)
     call_host(callbacks, "on_before_valid", ctx)
     if ctx.evaluated:
         call_host(callbacks, "on_batch_valid_begin", ctx)
@@ -236,7 +236,7 @@ def _with_carry(runs: Any, carry: Any) -> Any:
 
 def _carry_of(ctx: RunContext, carry: Any, layout: Layout) -> Any:
     """The carry with what callbacks have made of the runs."""
-    train, memories = ctx.runs.train, ctx.runs.memories
+    train, memories = ctx.held.train, ctx.held.memories
     if train is carry[0] and memories is carry[1]:
         return carry
     return *jax.device_put((train, memories), layout.split()), carry[2]

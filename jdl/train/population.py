@@ -227,7 +227,7 @@ class _Group:
         ctx, asked = self.ctx, self.requests
         self.runs = self._place(_blank_runs(self.program, self.members[0], self.plan))
         call_host(callbacks, "on_begin", ctx)
-        if ctx.runs is not None:
+        if ctx.held is not None:
             raise ConfigError(
                 "callbacks: ctx.runs was set before the runs begin, which callbacks with forces_chunks=False cannot.\n"
                 "Hint: forces_chunks = True."
@@ -242,7 +242,7 @@ class _Group:
             self.histories[-1] = self.histories[-1][..., :n_epochs, :]
             self.begun = True
             done += n_epochs
-            ctx.epoch, ctx.runs = done, self.runs
+            ctx.epoch, ctx.held = done, self.runs
             if ctx.stopped:
                 break
             self._progressed(report, bool(callbacks))
@@ -251,12 +251,11 @@ class _Group:
             if done >= self.longest or not self._running() or ctx.stopped:
                 break
             self._next_orders(done)
-        ended = ctx.runs
+        ended = ctx.held
         call_host(callbacks, "on_end", ctx)
         self._take_changes()
-        if self._running() or ctx.runs is not ended:
+        if self._running() or ctx.held is not ended:
             self._end()
-            ctx.runs = self.runs
 
     def _train_with_host(self, callbacks: Sequence[HostCallback], report: Report) -> None:
         """Chunks of an epoch or of a step, with the host between them; all that is not compiling counts as running."""
@@ -268,7 +267,7 @@ class _Group:
             self._end()
             return
         if not restored:
-            self.runs = ctx.runs = self._call(_begin_function(self.program, self.layout), self.table, self.stacked)
+            self.runs = ctx.held = self._call(_begin_function(self.program, self.layout), self.table, self.stacked)
         self.begun = True
         call_host(callbacks, "on_begin", ctx)
         self._take_changes()
@@ -288,6 +287,7 @@ class _Group:
             self.runs = self._call(_stop_function(self.program, self.layout), self.table, self.stacked, self.runs)
         self._next_orders(self.ctx.epoch)
         self._run_chunk(fresh=False, n_epochs=0)
+        self.ctx.held = self.runs
 
     def _recovered(self) -> list[RunOutcome] | None:
         """What there is of the runs after an error between two epochs or within one: up to the last whole epoch."""
@@ -298,10 +298,8 @@ class _Group:
 
     def _take_changes(self) -> None:
         """Takes over what callbacks have changed."""
-        if self.ctx.runs is not self.runs:
-            # Chunks without a host between them take their buffers over: none may be another's too.
-            runs = self.ctx.runs if self.hosted else jax.tree.map(jnp.copy, self.ctx.runs)
-            self.runs = self.ctx.runs = self._place(runs)
+        if self.ctx.held is not self.runs:
+            self.runs = self.ctx.held = self._place(self.ctx.held)
             self.epochs = self._epochs_done()  # a run may have been set to where it once was
         self._take_budget()
 
@@ -371,13 +369,13 @@ class _Group:
         if spec["stopped"]:
             runs = replace(runs, status=np.where(runs.status == Status.RUNNING, int(Status.STOPPED_EARLY), runs.status))
         restore_callbacks(ctx.callbacks, spec["callbacks"])
-        self.runs = ctx.runs = self._place(refilled(runs, self.plan.group))
+        self.runs = ctx.held = self._place(refilled(runs, self.plan.group))
         self.resume.say_stopped(runs.status)
         return True
 
     def _valid_output(self) -> Any:
         function = valid_output_function(self.program, self.layout)
-        return self._call(function, self.table, self.stacked, self._place(self.ctx.runs))
+        return self._call(function, self.table, self.stacked, self._place(self.ctx.held))
 
     def _progressed(self, report: Report, noting: bool = True) -> None:
         """Counts the epochs done, and notes their history for callbacks."""
@@ -415,7 +413,7 @@ class _Group:
         else:
             self._run_chunk(fresh=False, n_epochs=n_epochs)
             self.histories[-1] = self.histories[-1][:, :n_epochs]
-        ctx.runs = self.runs
+        ctx.held = self.runs
         columns = history_columns(self.program)
         last = self.histories[-1][: len(self.requests), -1]
         ctx.scores = dict(zip(columns, np.moveaxis(last, -1, 0), strict=True))
@@ -423,9 +421,11 @@ class _Group:
             call_host(callbacks, "on_valid_end", ctx)
 
     def _run_chunk(self, *, fresh: bool, n_epochs: int) -> None:
-        function = chunk_function(self.program, self.layout, self.capacity, donate=not self.hosted)
-        args = (self.table, self.stacked, self.runs, np.bool_(fresh), np.int32(n_epochs))
+        function = chunk_function(self.program, self.layout, self.capacity)
+        if self.ctx.lent:  # a chunk takes the memory of its runs over
+            self.runs, self.ctx.lent = self._call(_copy_function(self.layout), self.runs), False
         start = time.perf_counter()
+        args = (self.table, self.stacked, self.runs, np.bool_(fresh), np.int32(n_epochs))
         (self.runs, history, self.outputs), seconds = EXECUTABLES.call(function, args)
         self.histories.append(np.asarray(history))
         self.compile_seconds += seconds
@@ -484,6 +484,16 @@ def _begin_function(program: Program, layout: Layout) -> Callable[..., Any]:
         return begin(program, member)
 
     return layout.lift(begin_one)
+
+
+@lru_cache(maxsize=8)
+def _copy_function(layout: Layout) -> Callable[..., Any]:
+    """The jitted copy of all runs' states, in memory of its own."""
+
+    def copy(runs: Any) -> Any:
+        return jax.tree.map(jnp.copy, runs)
+
+    return jax.jit(copy) if layout.strategy == "loop" else jax.jit(copy, out_shardings=layout.split())
 
 
 @lru_cache(maxsize=32)

@@ -22,7 +22,7 @@ from jdl.networks.initial import InitialValues
 from jdl.networks.spec import NetworkSpec
 from jdl.pipeline.compose import apply_chain, out_specs
 from jdl.pipeline.stage import Stage
-from jdl.train.callback import InScanCallback, by_weight
+from jdl.train.callback import InScanCallback, ask, by_weight
 from jdl.train.checks import as_matrix, check_memory, checked_sizes
 from jdl.train.factors import Factors, parameter_names
 from jdl.train.groups import by_group
@@ -176,7 +176,8 @@ class Program:
             made = self.optimizer.transformation(hyper, factors)
             return keeping_types(made) if self.precision == "bfloat16" else made
 
-        labels = next((g for g in (callback.groups(params) for callback in self.callbacks) if g is not None), None)
+        asked = (ask(callback, "groups", params) for callback in self.callbacks)
+        labels = next((groups for groups in asked if groups is not None), None)
         if labels is None:
             return make(params, hyper)
         if self.optimizer.averages:

@@ -61,7 +61,8 @@ class RunContext:
       done: Epochs done, over all runs of the population.
       epoch: Number of the epoch, from 1.
       step: Number of the step in its epoch, from 1; 0 outside of steps.
-      runs: State of all runs; may be replaced.
+      held: State of all runs, for the engine; callbacks take `runs`.
+      lent: Whether a callback may have kept `runs`.
       loss: Mean loss of the batch of each run, at the batch stages; of the epoch behind them.
       output: Outputs of the network for the batch, from `on_after_backward` on.
       scores: Column of the history -> value of each run, from `on_valid_end` on.
@@ -81,7 +82,8 @@ class RunContext:
     done: int = 0
     epoch: int = 0
     step: int = 0
-    runs: RunState | Any = None
+    held: RunState | Any = None
+    lent: bool = False
     loss: Any = None
     output: Any = None
     scores: dict[str, np.ndarray] = field(default_factory=dict)
@@ -92,6 +94,16 @@ class RunContext:
     get_valid_output: Callable[[], Any] | None = None
     take_snapshot: Callable[[bool], Any] | None = None
     _grads: Any = None
+
+    @property
+    def runs(self) -> RunState | Any:
+        """State of all runs; may be replaced. It may be kept: the epochs to come leave its memory alone."""
+        self.lent = self.held is not None
+        return self.held
+
+    @runs.setter
+    def runs(self, value: Any) -> None:
+        self.held, self.lent = value, True
 
     @property
     def evaluated(self) -> bool:
@@ -111,16 +123,16 @@ class RunContext:
     @property
     def global_step(self) -> np.ndarray:
         """Batches done, by run: steps of the optimizer, unless it accumulates the gradients of several batches."""
-        return np.asarray(self._begun("ctx.global_step").train.step)
+        return np.array(self._begun("ctx.global_step").train.step)
 
     def _begun(self, who: str) -> RunState:
         """The runs, once they are there."""
-        if self.runs is None:
+        if self.held is None:
             raise ConfigError(
                 f"{who}: the runs have not begun; a callback with forces_chunks=False sees them from 'on_epoch_end' on."
                 "\nHint: forces_chunks = True, or a later stage."
             )
-        return self.runs
+        return self.held
 
     @property
     def history(self) -> pd.DataFrame:
@@ -130,7 +142,9 @@ class RunContext:
     @property
     def params(self) -> Any:
         """Parameters of all runs; may be set."""
-        return self._begun("ctx.params").train.params
+        params = self._begun("ctx.params").train.params
+        self.lent = True
+        return params
 
     @params.setter
     def params(self, value: Any) -> None:
@@ -175,7 +189,7 @@ class RunContext:
           UnknownNameError: There is none of that name.
         """
         hyper = self._begun("ctx.hyper").train.hyper
-        return np.asarray(slots_of(hyper, name, "ctx.hyper")[0].read(hyper))
+        return np.array(slots_of(hyper, name, "ctx.hyper")[0].read(hyper))
 
     def set_hyper(self, name: str, value: Any) -> None:
         """Sets a dynamic hyperparameter of all runs, to one number or one per run.
@@ -192,7 +206,7 @@ class RunContext:
         value = spread(name, slots[0], value, runs, len(self.iterations))
         train = with_value(runs.train, slots, value)
         check_written(self.program, slots, train.hyper, runs, len(self.iterations))
-        self.runs = replace(runs, train=train)
+        self.held = replace(runs, train=train)
 
     def network(self, i: int = 0) -> nnx.Module:
         """The network of the i-th of these runs in evaluation mode, with the weights that it would predict by.

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt32
 
 from jdl.train.accumulate import Accumulated
-from jdl.train.callback import call_in_scan
+from jdl.train.callback import ask, call_in_scan
 from jdl.train.events import event_of
 from jdl.train.member import Member
 from jdl.train.precision import kept
@@ -105,7 +105,7 @@ def init(program: Program, member: Member) -> TrainState:
 def begin(program: Program, member: Member) -> RunState:
     """The run before its first epoch, after the callbacks' `on_begin`."""
     train = init(program, member)
-    memories = tuple(callback.init(train) for callback in program.callbacks)
+    memories = tuple(ask(callback, "init", train) for callback in program.callbacks)
     event = event_of(program, member, train, jnp.zeros((), jnp.int32))
     memories, event = call_in_scan(program.callbacks, "on_begin", memories, event)
     status = jnp.where(event.stop, int(Status.STOPPED_EARLY), int(Status.RUNNING))
@@ -141,7 +141,7 @@ def end(program: Program, member: Member, run: RunState) -> RunState:
 def evaluation_weights(program: Program, train: TrainState, memories: tuple[Any, ...]) -> tuple[Any, Any]:
     """Parameters and other variables that validate and predict: the current ones, or a callback's mean of them."""
     for callback, memory in zip(program.callbacks, memories, strict=True):
-        averaged = callback.weights(memory, train)
+        averaged = ask(callback, "weights", memory, train)
         if averaged is not None:
             return averaged
     return predicting(program, train)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jdl.core.errors import CallbackError
 from jdl.train.callback import STAGES, HostCallback, InScanCallback
 from jdl.train.member import draw
 from jdl.train.optimizer import sgd
@@ -229,3 +230,13 @@ def test_callbacks_are_called_in_the_order_given(lab):
         program = lab.program("mse", optimizer=SGD, callbacks=callbacks)
         rates.append(float(lab.run(program, lab.folds(1), epochs=1, hyper=lab.hyper(SGD))[0].hyper["opt.lr"]))
     assert rates == pytest.approx([1.05, 0.55])
+
+
+@pytest.mark.parametrize("method", ["init", "weights", "groups"])
+def test_an_error_beside_the_stages_names_callback_and_method_too(lab, method):
+    def broken(self, *args):
+        raise KeyError("no such layer")
+
+    callback = dataclass(frozen=True)(type("Broken", (InScanCallback,), {"id": "broken", method: broken}))()
+    with pytest.raises(CallbackError, match=rf"'broken', method '{method}', failed: KeyError: 'no such layer'"):
+        lab.run(lab.program(callbacks=(callback,), validate=True), lab.folds(1), epochs=1)
