@@ -247,6 +247,24 @@ def test_runs_may_be_replaced(run, stage):
     np.testing.assert_allclose(outcomes[2].history[:, -1], [0.1, 0.1])
 
 
+@pytest.mark.parametrize("look", [lambda ctx: ctx.params, lambda ctx: ctx.runs.train.params], ids=["params", "runs"])
+@pytest.mark.parametrize("how", [{"strategy": "map"}, {"strategy": "vmap"}, {"group": 1}], ids=str)
+def test_what_a_callback_keeps_stays_as_it_was(run, how, look):
+    """Chunks take the memory of the runs over, but for runs that somebody may have kept."""
+    kept: list[Any] = []
+    seen: list[Any] = []
+
+    def keep(ctx):
+        kept.append(look(ctx))
+        seen.append(jax.tree.map(np.array, kept[-1]))
+
+    watched = run(acting(on_begin=keep, on_epoch_end=keep, on_exit=keep), **how)
+    assert len(kept) == (sum(EPOCHS) + 6 if how.get("group") == 1 else max(EPOCHS) + 2)
+    jax.tree.map(np.testing.assert_array_equal, kept, seen)
+    for one, other in zip(watched, run(**how), strict=True):
+        jax.tree.map(np.testing.assert_array_equal, one.params, other.params)
+
+
 # -- errors
 
 
