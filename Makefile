@@ -26,11 +26,13 @@ help:
 demo: $(VENV)/runtime.stamp
 	$(BIN)/python examples/01_quickstart.py
 
+# What compares bits is compiled as for users, all else quickly (tests/conftest.py).
 test: $(VENV)/test.stamp
-	$(PYTEST) --ignore=tests/reference
+	$(PYTEST) --ignore=tests/reference -m "not slow and not bits"
+	JDL_TEST_COMPILER=default $(PYTEST) tests/train tests/evaluate tests/learners -m "bits and not slow"
 
 test-all: $(VENV)/test.stamp $(VENV)/reference.stamp
-	$(PYTEST) -m "slow or not slow"
+	JDL_TEST_COMPILER=default $(PYTEST) -m "slow or not slow"
 
 lint: $(VENV)/test.stamp $(VENV)/lint.stamp
 	$(BIN)/ruff format --check $(SOURCES)

@@ -17,7 +17,10 @@ from jdl.train.loop import run_chunk
 from jdl.train.program import Program
 
 MEMBER_AXIS = "member"
+# A compiled program takes some 170 memory mappings of the 65,530 that Linux allows a process; a jitted function keeps
+# what it compiled, so that both numbers bound them.
 MOST_EXECUTABLES = 128
+MOST_FUNCTIONS = 64
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def _call_with_own(one: Callable[..., Any], table: Any, common: tuple[Any, ...],
     return one(table, *own, *common)
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=MOST_FUNCTIONS)
 def chunk_function(program: Program, layout: Layout, capacity: int) -> Callable[..., Any]:
     """The jitted `run_chunk` of a program over a layout's members: (table, members, runs, fresh, n_epochs).
 
@@ -132,6 +135,10 @@ class Executables:
         if len(self._table) > MOST_EXECUTABLES:
             self._table.popitem(last=False)
         return executable, time.perf_counter() - start
+
+    def clear(self) -> None:
+        """Forgets all of them."""
+        self._table.clear()
 
 
 def _sharding(leaf: Any) -> Any:

@@ -86,7 +86,7 @@ def close_callbacks(callbacks: Sequence[HostCallback]) -> None:
             warnings.warn(f"{where}: {type(error).__name__}: {error}", JdlWarning, stacklevel=2)
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=8)  # five programs each
 def step_functions(program: Program, layout: Layout) -> dict[str, Any]:
     """The compiled pieces of an epoch, over a layout's members."""
 

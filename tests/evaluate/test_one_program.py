@@ -9,6 +9,8 @@ import pytest
 
 import jdl
 
+pytestmark = pytest.mark.bits
+
 N_ROWS = 61  # folds of unequal size
 
 

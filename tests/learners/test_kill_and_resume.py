@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.bits
+
 SCRIPT = """
 import sys
 import numpy as np

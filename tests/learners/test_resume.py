@@ -16,6 +16,8 @@ from jdl.core.errors import CallbackError, CheckpointError
 from jdl.io import directory
 from jdl.train.callbacks.checkpoint import Checkpoint
 
+pytestmark = pytest.mark.bits
+
 CV = {"folds": 3}
 
 

@@ -7,6 +7,8 @@ from jdl.train.callback import HostCallback
 from jdl.train.member import MemberRows, draw
 from jdl.train.optimizer import sgd
 
+pytestmark = pytest.mark.bits
+
 NETWORKS = {
     "plain": {},
     "dropout": {"dropout": True},

@@ -9,6 +9,8 @@ from jdl.train.loss import probabilities
 from jdl.train.optimizer import adamw, sgd
 from jdl.train.state import Status
 
+pytestmark = pytest.mark.bits
+
 SGD = sgd(lr=0.3, momentum=0.5)
 # Members that train not at all, once, a chunk, more than one chunk; some stop in between.
 EPOCHS = [4, 0, 1, 11, 11]
