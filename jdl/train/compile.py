@@ -85,13 +85,19 @@ def _call_with_own(one: Callable[..., Any], table: Any, common: tuple[Any, ...],
 
 
 @lru_cache(maxsize=MOST_FUNCTIONS)
-def chunk_function(program: Program, layout: Layout, capacity: int) -> Callable[..., Any]:
+def chunk_function(program: Program, layout: Layout, capacity: int, begins: bool) -> Callable[..., Any]:
     """The jitted `run_chunk` of a program over a layout's members: (table, members, runs, fresh, n_epochs).
 
-    The result takes the memory of the runs over.
+    The result takes the memory of the runs over. Without `begins` there is no `fresh`: runs only go on.
     """
-    one = partial(run_chunk, program, capacity=capacity, lockstep=layout.strategy == "vmap")
-    return layout.lift(one, n_common=2, donate=(2,))
+    options = {"capacity": capacity, "lockstep": layout.strategy == "vmap"}
+
+    def go_on(table: Any, member: Any, run: Any, n_epochs: Any) -> Any:
+        return run_chunk(program, table, member, run, None, n_epochs, **options)
+
+    if begins:
+        return layout.lift(partial(run_chunk, program, **options), n_common=2, donate=(2,))
+    return layout.lift(go_on, n_common=1, donate=(2,))
 
 
 class Executables:
@@ -103,15 +109,11 @@ class Executables:
     def call(self, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, float]:
         """What a jitted function gives, and the seconds spent on compiling it now.
 
-        NaN is what a history holds where nothing was measured, so JAX is not asked to look for it; losses, weights and
-        outputs that are not finite are found and named by jdl.
-
         Raises:
           ConfigError: JAX was told not to compile.
         """
         executable, seconds = self.get(function, args)
-        with jax.debug_nans(False), jax.debug_infs(False):
-            return executable(*args), seconds
+        return execute(executable, args), seconds
 
     def get(self, function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, float]:
         """The executable of a jitted function for such arguments, and the seconds spent on compiling it now.
@@ -139,6 +141,16 @@ class Executables:
     def clear(self) -> None:
         """Forgets all of them."""
         self._table.clear()
+
+
+def execute(executable: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """What an executable gives.
+
+    NaN is what a history holds where nothing was measured, so JAX is not asked to look for it; losses, weights and
+    outputs that are not finite are found and named by jdl.
+    """
+    with jax.debug_nans(False), jax.debug_infs(False):
+        return executable(*args)
 
 
 def _sharding(leaf: Any) -> Any:

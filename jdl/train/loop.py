@@ -39,7 +39,7 @@ def run_chunk(
     table: Table,
     member: Member,
     run: RunState,
-    fresh: Array,
+    fresh: Array | None,
     n_epochs: Array,
     *,
     capacity: int,
@@ -52,7 +52,7 @@ def run_chunk(
       table: All rows, raw.
       member: What is the member's own.
       run: Where it stands; ignored (and only its shapes used) if `fresh`.
-      fresh: Whether the run begins here.
+      fresh: Whether the run begins here; None, where it never does, saves a copy of the run's state.
       n_epochs: Epochs to do, at most `capacity`.
       capacity: Rows of the history buffer.
       lockstep: Whether members run under `vmap`, where a step that only some members take costs a copy of
@@ -62,7 +62,8 @@ def run_chunk(
       The run, its history (NaN where nothing was measured), and outputs for the member's test rows (zeros
       while it is running).
     """
-    run = jax.lax.cond(fresh, lambda: begin(program, member), lambda: run)
+    if fresh is not None:
+        run = jax.lax.cond(fresh, lambda: begin(program, member), lambda: run)
     source = RowSource.of(program, table, member)
     training = source if program.shuffle else source.ordered(jnp.asarray(member.orders)[0])
     columns = history_columns(program)

@@ -16,7 +16,7 @@ from jdl.data.table import Table
 from jdl.train.callback import HostCallback, by_weight, chunk_capacity, chunk_length, chunking
 from jdl.train.callbacks.checkpoint import Snapshot
 from jdl.train.checkpoint_folder import CheckpointName
-from jdl.train.compile import EXECUTABLES, Layout, chunk_function
+from jdl.train.compile import EXECUTABLES, Layout, chunk_function, execute
 from jdl.train.host_loop import (
     call_exit,
     call_host,
@@ -192,6 +192,7 @@ class _Group:
         self.identity: RunIdentity | None = None
         self.resume: Resumption | None = None
         self.compile_seconds = self.run_seconds = 0.0
+        self.chunk: Any = None  # the executable of the last chunk, which looking up again would take as long as a copy
         self.before = sum(r.epochs for r in population[:first])
         self.ctx = RunContext(
             program=program,
@@ -300,6 +301,7 @@ class _Group:
         """Takes over what callbacks have changed."""
         if self.ctx.held is not self.runs:
             self.runs = self.ctx.held = self._place(self.ctx.held)
+            self.chunk = None  # they may have other types now
             self.epochs = self._epochs_done()  # a run may have been set to where it once was
         self._take_budget()
 
@@ -421,15 +423,18 @@ class _Group:
             call_host(callbacks, "on_valid_end", ctx)
 
     def _run_chunk(self, *, fresh: bool, n_epochs: int) -> None:
-        function = chunk_function(self.program, self.layout, self.capacity)
+        function = chunk_function(self.program, self.layout, self.capacity, begins=not self.hosted)
         if self.ctx.lent:  # a chunk takes the memory of its runs over
             self.runs, self.ctx.lent = self._call(_copy_function(self.layout), self.runs), False
+        begins = () if self.hosted else (np.bool_(fresh),)
+        args = (self.table, self.stacked, self.runs, *begins, np.int32(n_epochs))
+        if self.chunk is None:
+            self.chunk, seconds = EXECUTABLES.get(function, args)
+            self.compile_seconds += seconds
         start = time.perf_counter()
-        args = (self.table, self.stacked, self.runs, np.bool_(fresh), np.int32(n_epochs))
-        (self.runs, history, self.outputs), seconds = EXECUTABLES.call(function, args)
+        self.runs, history, self.outputs = execute(self.chunk, args)
         self.histories.append(np.asarray(history))
-        self.compile_seconds += seconds
-        self.run_seconds += time.perf_counter() - start - seconds
+        self.run_seconds += time.perf_counter() - start
 
     def _call(self, function: Callable[..., Any], *args: Any) -> Any:
         result, seconds = EXECUTABLES.call(function, args)
