@@ -36,7 +36,8 @@ def jdl_run() -> Run:
     """jdl, scoring included."""
     import jdl
 
-    import_late_ones("rich.progress", "sklearn.datasets", "sklearn.metrics", "sklearn.model_selection")
+    import_late_ones("jdl.sugar", "jdl.evaluate.resample", "rich.progress")
+    import_late_ones("sklearn.datasets", "sklearn.metrics", "sklearn.model_selection")
 
     def run(seed: int) -> Any:
         learner = jdl.lrn(
