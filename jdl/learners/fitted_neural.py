@@ -19,8 +19,8 @@ from jdl.learners.new_rows import Known, NewRows
 from jdl.networks.paths import path_names
 from jdl.train.loop import history_columns
 from jdl.train.loss import probabilities
-from jdl.train.population import RunOutcome
 from jdl.train.program import Program, initial_values
+from jdl.train.runs import RunOutcome
 
 if TYPE_CHECKING:
     from jdl.learners.neural import NeuralLearner, Schedule

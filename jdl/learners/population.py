@@ -26,8 +26,9 @@ from jdl.train.callbacks.checkpoint import Checkpoint
 from jdl.train.losses.base import PREFIX
 from jdl.train.member import Member, MemberRows, draw
 from jdl.train.plan import Plan, chunk_epochs, make_plan
-from jdl.train.population import RunOutcome, RunRequest, run_population
+from jdl.train.population import run_population
 from jdl.train.program import Program, initial_values
+from jdl.train.runs import RunOutcome, RunRequest
 from jdl.train.sampler import SamplerRows, Sampling
 from jdl.train.sizes import bucket, bucket_below
 from jdl.train.state import Status

@@ -25,9 +25,9 @@ from jdl.learners.neural import NeuralLearner
 from jdl.networks.layer import LayerKind
 from jdl.networks.layers.named import kind_of, name_of_kind
 from jdl.pipeline.stage import StageChain
-from jdl.train.population import RunOutcome
 from jdl.train.precision import kept
 from jdl.train.program import initial_values
+from jdl.train.runs import RunOutcome
 
 _WHAT = "fitted learner"
 

@@ -3,7 +3,7 @@
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -14,7 +14,9 @@ from jax.sharding import PartitionSpec as P
 
 from jdl.core.errors import ConfigError
 from jdl.train.loop import run_chunk
+from jdl.train.member import Member
 from jdl.train.program import Program
+from jdl.train.state import RunState, Status, begin, end
 
 MEMBER_AXIS = "member"
 # A compiled program takes some 170 memory mappings of the 65,530 that Linux allows a process; a jitted function keeps
@@ -98,6 +100,40 @@ def chunk_function(program: Program, layout: Layout, capacity: int, begins: bool
     if begins:
         return layout.lift(partial(run_chunk, program, **options), n_common=2, donate=(2,))
     return layout.lift(go_on, n_common=1, donate=(2,))
+
+
+@lru_cache(maxsize=32)
+def begin_function(program: Program, layout: Layout) -> Callable[..., Any]:
+    """The jitted beginning of all runs: (table, members)."""
+
+    def begin_one(table: Any, member: Member) -> RunState:
+        del table
+        return begin(program, member)
+
+    return layout.lift(begin_one)
+
+
+@lru_cache(maxsize=8)
+def copy_function(layout: Layout) -> Callable[..., Any]:
+    """The jitted copy of all runs' states, in memory of its own."""
+
+    def copy(runs: Any) -> Any:
+        return jax.tree.map(jnp.copy, runs)
+
+    return jax.jit(copy) if layout.strategy == "loop" else jax.jit(copy, out_shardings=layout.split())
+
+
+@lru_cache(maxsize=32)
+def stop_function(program: Program, layout: Layout) -> Callable[..., Any]:
+    """The jitted end of all runs that have not ended yet: (table, members, runs)."""
+
+    def stop_one(table: Any, member: Member, run: RunState) -> RunState:
+        del table
+        status = jnp.where(run.epoch >= member.max_epochs, int(Status.COMPLETE), int(Status.STOPPED_EARLY))
+        ended = replace(run, status=status.astype(jnp.int32))
+        return jax.lax.cond(run.status == int(Status.RUNNING), lambda: end(program, member, ended), lambda: run)
+
+    return layout.lift(stop_one)
 
 
 class Executables:

@@ -170,7 +170,7 @@ def test_what_has_no_importable_name_is_refused_by_the_place_where_it_stands(val
         "jdl.io.atomic:shutil",
         "jdl.io.directory:write_directory",
         "jdl.learners.saving:load",
-        "jdl.train.population:_outcome",
+        "jdl.train.compile:_sharding",
         "jdl.train.population:run_population",
         "jdl:io.atomic.shutil.rmtree",
         "jax.numpy:load",

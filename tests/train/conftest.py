@@ -16,9 +16,10 @@ from jdl.networks.spec import MLPSpec
 from jdl.train.member import MemberRows, draw
 from jdl.train.optimizer import Optimizer, as_optimizer
 from jdl.train.plan import Plan
-from jdl.train.population import RunOutcome, RunRequest, run_population
+from jdl.train.population import run_population
 from jdl.train.program import Program, numeric_table
 from jdl.train.program import program as make_program
+from jdl.train.runs import RunOutcome, RunRequest
 
 N_ROWS, N_FEATURES, BATCH = 64, 4, 8
 

@@ -71,16 +71,16 @@ for _position, _name in enumerate(STAGES):
 
 @pytest.mark.parametrize("strategy", ["map", "vmap", "loop"])
 def test_in_scan_stages_are_called_as_often_as_they_occur(task, strategy, monkeypatch):
-    from jdl.train import population
+    from jdl.train.runs_in_flight import RunsInFlight
 
     seen = []
-    plain = population._Group.outcomes
+    plain = RunsInFlight.outcomes
 
     def outcomes(self):
         seen.append(np.asarray(self.runs.memories[0]).reshape(-1, len(STAGES)))
         return plain(self)
 
-    monkeypatch.setattr(population._Group, "outcomes", outcomes)
+    monkeypatch.setattr(RunsInFlight, "outcomes", outcomes)
     jdl.resample(task, learner(CountAll()), jdl.rsmp("subsampling", ratio=0.975, repeats=2), strategy=strategy)
     for counts in seen[0][:2]:
         assert dict(zip(STAGES, counts.tolist(), strict=True)) == expected_calls()

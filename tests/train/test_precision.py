@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jdl
+from jdl.core.random import as_key
 from jdl.train.program import initial_values
 
 
@@ -16,7 +17,7 @@ def learner(name: str = "classif.mlp", **values):
 
 def products(program) -> set[str]:
     """Types of the operands of all matrix products of a forward pass."""
-    params, rest = initial_values(program).draw(jdl.core.random.as_key(0))
+    params, rest = initial_values(program).draw(as_key(0))
     member = jax.tree.map(jnp.asarray, (params, rest))
     x = jdl.train.numeric_table(np.zeros((4, 3), np.float32))
     jaxpr = jax.make_jaxpr(
