@@ -1,8 +1,11 @@
 """A thread that always works on the newest thing it was given."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
+
+LONGEST_REST = 10.0  # seconds
 
 
 class LatestWins:
@@ -12,6 +15,7 @@ class LatestWins:
 
     Args:
       work: Called with one value at a time.
+      rest: How many times as long as the last call took nothing is called after it, up to `LONGEST_REST`.
 
     >>> seen = []
     >>> worker = LatestWins(seen.append)
@@ -21,11 +25,12 @@ class LatestWins:
     [1]
     """
 
-    def __init__(self, work: Callable[[Any], None]):
-        self._work = work
+    def __init__(self, work: Callable[[Any], None], rest: float = 0.0):
+        self._work, self._rest = work, rest
         self._condition = threading.Condition()
         self._waiting: list[Any] = []  # at most one
         self._thread: threading.Thread | None = None
+        self._finishing = False
         self._error: BaseException | None = None
 
     def give(self, value: Any) -> None:
@@ -42,19 +47,22 @@ class LatestWins:
                 self._thread.start()
 
     def finish(self) -> None:
-        """Waits until the newest value is worked on.
+        """Waits until the newest value is worked on, which then is at once.
 
         Raises:
           BaseException: What the function raised since the last call.
         """
         with self._condition:
+            self._finishing = True
+            self._condition.notify_all()
             while self._thread is not None:
                 self._condition.wait()
+            self._finishing = False
             self._raise_error()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy has a thread of its own and nothing to do."""
-        return LatestWins, (self._work,)
+        return LatestWins, (self._work, self._rest)
 
     def _raise_error(self) -> None:
         error, self._error = self._error, None
@@ -69,9 +77,13 @@ class LatestWins:
                     self._condition.notify_all()
                     return
                 value = self._waiting.pop()
+            start = time.perf_counter()
             try:
                 self._work(value)
             except BaseException as error:  # handed to the thread that gives values
                 with self._condition:
                     self._error, self._waiting = error, []
             del value  # it may hold much memory
+            rest = min(self._rest * (time.perf_counter() - start), LONGEST_REST)
+            with self._condition:
+                self._condition.wait_for(lambda: self._finishing, timeout=rest)

@@ -1,10 +1,11 @@
 """The background worker: the newest value wins, nothing is lost, errors reach the caller."""
 
 import threading
+import time
 
 import pytest
 
-from jdl.io.latest import LatestWins
+from jdl.io.latest import LONGEST_REST, LatestWins
 
 
 def test_values_that_are_overtaken_are_dropped_and_the_newest_is_not():
@@ -44,3 +45,24 @@ def test_an_error_is_raised_once_and_work_goes_on():
 
 def test_finish_without_work_returns():
     LatestWins(print).finish()
+
+
+def test_between_two_calls_it_rests_but_not_when_it_is_to_finish():
+    begun, seen = threading.Event(), []
+
+    def work(value):
+        seen.append(value)
+        time.sleep(0.05)
+        begun.set()
+
+    worker = LatestWins(work, rest=1e6)  # as long as can be: ten seconds
+    worker.give(1)
+    assert begun.wait(timeout=30)
+    worker.give(2)
+    worker.give(3)
+    time.sleep(0.2)
+    assert seen == [1]
+    start = time.monotonic()
+    worker.finish()
+    assert seen == [1, 3]
+    assert time.monotonic() - start < LONGEST_REST / 2

@@ -17,8 +17,10 @@ import sys
 import numpy as np
 import jax
 import jdl
+from jdl.train.callbacks import checkpoint
 from jdl.train.callbacks.checkpoint import Checkpoint
 
+checkpoint.REST = 0.0  # it writes nearly all the time, so that many are killed while it does
 folder, out, epochs = sys.argv[1], sys.argv[2], int(sys.argv[3])
 callbacks = [Checkpoint(folder, keep=2)] if folder != "none" else []
 learner = jdl.po("scale") >> jdl.lrn(
