@@ -46,6 +46,11 @@ class LatestWins:
                 self._thread = threading.Thread(target=self._run, name="jdl-latest-wins", daemon=True)
                 self._thread.start()
 
+    @property
+    def idle(self) -> bool:
+        """Whether a value would be worked on at once: it neither works nor rests."""
+        return self._thread is None
+
     def finish(self) -> None:
         """Waits until the newest value is worked on, which then is at once.
 

@@ -116,7 +116,7 @@ class Checkpoint(HostCallback):
 
     def on_epoch_end(self, ctx: Any) -> None:
         """Hands the state over to be written, every `freq` epochs; that of the last epoch follows at the end."""
-        if ctx.epoch % self.every == 0 and ctx.epoch < ctx.total_epochs:
+        if ctx.epoch % self.every == 0 and ctx.epoch < ctx.total_epochs and self._writer.idle:
             self._writer.give(ctx.snapshot(ended=False))
 
     def on_end(self, ctx: Any) -> None:
