@@ -14,8 +14,8 @@ from jdl.io.latest import LatestWins
 from jdl.train.callback import HostCallback
 from jdl.train.checkpoint_folder import CheckpointFolder, CheckpointName
 
-# Writing takes processor time from the training, so it takes at most a tenth of the time.
-REST = 9.0
+# Writing takes processor time from the training, so it takes at most a twentieth of the time.
+REST = 19.0
 _FIELDS = {
     "freq": Field("int", 1, low=1, doc="Epochs between checkpoints; the last epoch is always written."),
     "keep": Field("int", 1, low=1, doc="Latest checkpoints that are kept."),
@@ -44,8 +44,9 @@ class Checkpoint(HostCallback):
     """Writes the whole state of a run into a folder, from which `resume=` goes on bit by bit.
 
     A checkpoint holds parameters, the states of the optimizer, of schedules and of callbacks, best weights, history,
-    epoch and the learner. Training goes on while one is written. After each the writer rests nine times as long, up to
-    ten seconds, and epochs that end meanwhile are left out; the last one never is. Each appears complete or not at all.
+    epoch and the learner. Training goes on while one is written. After each the writer rests nineteen times as long, up
+    to ten seconds, and epochs that end meanwhile are left out; the last one never is. Each appears complete or not at
+    all.
 
     Args:
       path: The folder, or a function that is called once and returns it. It needs to be the checkpoints' own.
