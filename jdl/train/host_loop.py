@@ -97,9 +97,7 @@ def step_functions(program: Program, layout: Layout) -> dict[str, Any]:
         return event.state, memories, jnp.asarray(event.stop)
 
     def gradients(table: Any, member: Member, run: RunState, carry: Any, order: Array, i: Array) -> Any:
-        source = RowSource.of(program, table, member)
-        source = source if program.shuffle else source.ordered(order)
-        batch = batch_at(program, source, member, order, i)
+        batch = batch_at(program, RowSource.of(program, table, member), member, order, i)
         state, memories, stop = carry
         event = event_of(program, member, state, run.epoch + 1, stop)
         event = event.replace(x=batch.x, target=batch.target, weights=batch.weights)
@@ -140,8 +138,7 @@ def step_functions(program: Program, layout: Layout) -> dict[str, Any]:
         return jax.tree.map(lambda new, old: jnp.where(running, new, old), ended, run), row
 
     def batch(table: Any, member: Member, order: Array, i: Array) -> Any:
-        source = RowSource.of(program, table, member)
-        return batch_at(program, source if program.shuffle else source.ordered(order), member, order, i)
+        return batch_at(program, RowSource.of(program, table, member), member, order, i)
 
     return {
         "batch": layout.lift(batch, n_common=1),

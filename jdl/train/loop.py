@@ -65,7 +65,9 @@ def run_chunk(
     if fresh is not None:
         run = jax.lax.cond(fresh, lambda: begin(program, member), lambda: run)
     source = RowSource.of(program, table, member)
-    training = source if program.shuffle else source.ordered(jnp.asarray(member.orders)[0])
+    # For a single epoch, to lay all rows out would be another pass over them.
+    once = program.shuffle or capacity == 1
+    training = source if once else source.ordered(jnp.asarray(member.orders)[0])
     columns = history_columns(program)
 
     def body(carry: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -21,11 +21,13 @@ class RowSource:
       program: Its stages apply where `states` are given.
       table: Raw rows, or rows as the network sees them.
       states: The member's stage states; None if the table is transformed already.
+      in_order: Whether the rows lie as an epoch visits them, so that batches are slices.
     """
 
     program: Program
     table: Table
     states: Any
+    in_order: bool = False
 
     @classmethod
     def of(cls, program: Program, table: Table, member: Member) -> "RowSource":
@@ -44,8 +46,8 @@ class RowSource:
         return self._transformed(piece, train)
 
     def ordered(self, rows: Int[Array, "row"]) -> "RowSource":
-        """The same rows in this order, so that batches are slices."""
-        return RowSource(self.program, self.table.take(rows), self.states)
+        """The same rows in this order."""
+        return RowSource(self.program, self.table.take(rows), self.states, in_order=True)
 
     def _transformed(self, table: Table, train: bool) -> Table:
         if self.states is None:
@@ -60,10 +62,10 @@ def batch_at(
     start = step * program.batch_size
     rows = jax.lax.dynamic_slice_in_dim(order, start, program.batch_size)
     rows, weights = filled(rows, start, member.n_train)
-    if program.shuffle:
-        x = source.take(rows, train=True)
-    else:
+    if source.in_order:
         x = source.slice(start, program.batch_size, train=True)
+    else:
+        x = source.take(rows, train=True)
     weights = weights_at(member, rows, weights)
     return Batch(x=x, target=jnp.asarray(member.target)[rows], weights=weights)
 
