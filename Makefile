@@ -9,8 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 SOURCES := jdl tests benchmarks examples docs
-# A worker per core; a file stays with one, for what its tests share.
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
+# A worker per core; a file stays with one, for what its tests share. A worker that crashes ends the run.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0
 
 .PHONY: help demo test test-all lint format bench clean
 
