@@ -56,13 +56,14 @@ def test_between_two_calls_it_rests_but_not_when_it_is_to_finish():
         begun.set()
 
     worker = LatestWins(work, rest=1e6)  # as long as can be: ten seconds
+    assert worker.idle
     worker.give(1)
     assert begun.wait(timeout=30)
     worker.give(2)
     worker.give(3)
     time.sleep(0.2)
-    assert seen == [1]
+    assert seen == [1] and not worker.idle
     start = time.monotonic()
     worker.finish()
-    assert seen == [1, 3]
+    assert seen == [1, 3] and worker.idle
     assert time.monotonic() - start < LONGEST_REST / 2
