@@ -3,7 +3,18 @@
 import subprocess
 import sys
 
-NAMES = ("imports", "cross_validation", "folds", "memory", "paper_grid", "callbacks", "models", "quality", "saving")
+NAMES = (
+    "imports",
+    "cross_validation",
+    "folds",
+    "memory",
+    "paper_grid",
+    "callbacks",
+    "models",
+    "precision",
+    "quality",
+    "saving",
+)
 
 
 def main() -> None:
