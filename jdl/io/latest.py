@@ -58,16 +58,28 @@ class LatestWins:
           BaseException: What the function raised since the last call.
         """
         with self._condition:
-            self._finishing = True
-            self._condition.notify_all()
-            while self._thread is not None:
-                self._condition.wait()
-            self._finishing = False
+            self._wait()
             self._raise_error()
+
+    def drop(self) -> None:
+        """Drops what waits, and waits until nothing is worked on; errors are dropped too."""
+        with self._condition:
+            self._waiting = []
+            self._wait()
+            self._error = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy has a thread of its own and nothing to do."""
         return LatestWins, (self._work, self._rest)
+
+    def _wait(self) -> None:
+        self._finishing = True
+        self._condition.notify_all()
+        try:
+            while self._thread is not None:
+                self._condition.wait()
+        finally:  # also after an interrupt
+            self._finishing = False
 
     def _raise_error(self) -> None:
         error, self._error = self._error, None

@@ -40,6 +40,7 @@ STEP_STAGES = (
     "on_batch_valid_end",
 )
 EPOCH_STAGES = ("on_epoch_begin", "on_valid_end", "on_epoch_end")
+BETWEEN_CHUNKS = ("on_begin", "on_epoch_end", "on_end", "on_exit")  # however long chunks are
 Chunking = Literal["run", "epoch", "step"]
 
 

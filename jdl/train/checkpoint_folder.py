@@ -86,14 +86,9 @@ class CheckpointFolder:
         Raises:
           CheckpointError: Another run is writing there.
         """
-        if self._lock is not None:
-            return
-        self._lock = FolderLock(self.path)
-        try:
-            self._lock.acquire()
-        except CheckpointError:
-            self._lock = None
-            raise
+        lock = FolderLock(self.path)
+        lock.acquire()
+        self._lock = lock
         for entry in self.path.iterdir():
             if _LEFT_OVER.match(entry.name):
                 shutil.rmtree(entry, ignore_errors=True)

@@ -4,7 +4,8 @@ The arithmetic is that of `run_chunk`, from the same functions; only where the c
 """
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
@@ -40,50 +41,66 @@ def call_host(callbacks: Sequence[HostCallback], stage: str, ctx: RunContext) ->
             raise CallbackError(f"{where}: {type(error).__name__}: {error}") from error
 
 
-def call_exit(callbacks: Sequence[HostCallback], ctx: RunContext, failure: BaseException | None) -> None:
-    """Calls `on_exit` of each callback, whatever others raise; the first error is raised in the end.
+def call_all(
+    callbacks: Sequence[HostCallback], stage: str, ctx: RunContext, failure: BaseException | None = None
+) -> None:
+    """Calls `stage` of each callback, whatever others raise; the first error is raised in the end.
 
     Args:
       callbacks: Host callbacks.
+      stage: One of those at the end.
       ctx: What they see.
-      failure: What is being raised already; it takes what is raised here as notes.
+      failure: What is being raised already. It, or else the first error, takes the further ones as notes.
     """
-    first: CallbackError | None = None
+    first = failure
     for callback in callbacks:
         try:
-            call_host([callback], "on_exit", ctx)
+            call_host([callback], stage, ctx)
         except CallbackError as error:
-            if failure is not None:
-                failure.add_note(str(error))
-            first = first or error
+            if first is None:
+                first = error
+            else:
+                first.add_note(str(error))
     if first is not None and failure is None:
         raise first
 
 
-def open_callbacks(callbacks: Sequence[HostCallback], info: RunInfo) -> None:
-    """Calls `opened` of each callback.
+@contextmanager
+def opened_callbacks(callbacks: Sequence[HostCallback], info: RunInfo) -> Iterator[None]:
+    """Calls `opened` of each callback, and in the end `closed` of those that opened, whatever others raise.
+
+    What `closed` raises becomes a warning: the runs are over.
 
     Raises:
-      CallbackError: A callback raised something else than an error of jdl's.
+      CallbackError: `opened` of a callback raised something else than an error of jdl's.
     """
-    for callback in callbacks:
-        try:
-            callback.opened(info)
-        except JdlError:
-            raise
-        except Exception as error:
-            where = f"callback '{callback.id}' failed before the runs began ('opened')"
-            raise CallbackError(f"{where}: {type(error).__name__}: {error}") from error
+    opened: list[HostCallback] = []
+    try:
+        for callback in callbacks:
+            _open(callback, info)
+            opened.append(callback)
+        yield
+    finally:
+        for callback in opened:
+            _close(callback)
 
 
-def close_callbacks(callbacks: Sequence[HostCallback]) -> None:
-    """Calls `closed` of each callback, whatever others raise; what they raise becomes a warning: the runs are over."""
-    for callback in callbacks:
-        try:
-            callback.closed()
-        except Exception as error:
-            where = f"callback '{callback.id}' failed after the runs ('closed')"
-            warnings.warn(f"{where}: {type(error).__name__}: {error}", JdlWarning, stacklevel=2)
+def _open(callback: HostCallback, info: RunInfo) -> None:
+    try:
+        callback.opened(info)
+    except JdlError:
+        raise
+    except Exception as error:
+        where = f"callback '{callback.id}' failed before the runs began ('opened')"
+        raise CallbackError(f"{where}: {type(error).__name__}: {error}") from error
+
+
+def _close(callback: HostCallback) -> None:
+    try:
+        callback.closed()
+    except Exception as error:
+        where = f"callback '{callback.id}' failed after the runs ('closed')"
+        warnings.warn(f"{where}: {type(error).__name__}: {error}", JdlWarning, stacklevel=2)
 
 
 @lru_cache(maxsize=8)  # five programs each
@@ -114,7 +131,6 @@ def step_functions(program: Program, layout: Layout) -> dict[str, Any]:
         """The step; members without a row left, or at their end, keep what they had."""
         del table
         state, memories, stop = carry
-
         last = (i + 1) * program.batch_size >= member.n_train
 
         def step() -> Any:
@@ -188,6 +204,19 @@ def run_epoch_by_steps(
     Returns:
       The runs after the epoch and the history row of each.
     """
+
+    def stage(name: str, runs: Any, carry: Any, before: Any = None) -> tuple[Any, Any, Any]:
+        """Calls a stage; the runs, their carry, and that before the step, with what callbacks have made of them."""
+        ctx.held = shown = replace(runs, train=carry[0], memories=carry[1])
+        call_host(callbacks, name, ctx)
+        if ctx.held is shown:
+            return runs, carry, before
+        if before is not None:
+            train = _with_changes(before[0], shown.train, ctx.held.train)
+            before = jax.device_put((train, *before[1:]), layout.split())
+        runs = jax.device_put(ctx.held, layout.split())
+        return runs, (runs.train, runs.memories, carry[2]), before
+
     functions = step_functions(replace(program, materialise=False), layout)
     orders_placed = jax.device_put(orders, layout.split())
     carry = call(functions["epoch_begin"], table, members, runs)
@@ -196,18 +225,15 @@ def run_epoch_by_steps(
     for i in range(n_steps):
         ctx.step = i + 1
         index = np.int32(i)
-        ctx.held = _with_carry(runs, carry)
         ctx.get_batch = partial(call, functions["batch"], table, members, orders_placed, index)
-        call_host(callbacks, "on_batch_begin", ctx)
-        before = carry = _carry_of(ctx, carry, layout)
-        carry, ctx.grads, rest, info = call(functions["gradients"], table, members, runs, carry, orders_placed, index)
+        runs, before, _ = stage("on_batch_begin", runs, carry)
+        carry, ctx.grads, rest, info = call(functions["gradients"], table, members, runs, before, orders_placed, index)
         ctx.loss, ctx.output = np.asarray(info.loss), info.output
-        call_host(callbacks, "on_after_backward", ctx)
+        runs, carry, before = stage("on_after_backward", runs, carry, before)
         args = (before, carry, ctx.grads, rest, info.weight)
         carry = call(functions["apply"], table, members, runs, *args, index)
-        ctx.held, ctx.grads = _with_carry(runs, carry), None
-        call_host(callbacks, "on_batch_end", ctx)
-        carry = _carry_of(ctx, carry, layout)
+        ctx.grads = None
+        runs, carry, _ = stage("on_batch_end", runs, carry)
         losses.append(ctx.loss)
         weights.append(np.asarray(info.weight))
         outputs.append(info.output)
@@ -215,25 +241,16 @@ def run_epoch_by_steps(
     weight = np.stack(weights)
     loss = (np.where(weight > 0, np.stack(losses), 0.0) * weight).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-12)
     ctx.loss = loss
-    ctx.held = _with_carry(runs, carry)
-    call_host(callbacks, "on_before_valid", ctx)
-    if ctx.evaluated:
-        call_host(callbacks, "on_batch_valid_begin", ctx)
-        call_host(callbacks, "on_batch_valid_end", ctx)
-    carry = _carry_of(ctx, carry, layout)
+    for name in ("on_before_valid", *(("on_batch_valid_begin", "on_batch_valid_end") if ctx.evaluated else ())):
+        runs, carry, _ = stage(name, runs, carry)
     seen = jnp.concatenate(outputs, axis=-2)
     loss = jax.device_put(np.asarray(loss, np.float32), layout.split())
     runs, row = call(functions["finish"], table, members, runs, carry, orders_placed, loss, seen)
     return runs, {name: np.atleast_1d(np.asarray(values)) for name, values in row.items()}
 
 
-def _with_carry(runs: Any, carry: Any) -> Any:
-    return replace(runs, train=carry[0], memories=carry[1])
-
-
-def _carry_of(ctx: RunContext, carry: Any, layout: Layout) -> Any:
-    """The carry with what callbacks have made of the runs."""
-    train, memories = ctx.held.train, ctx.held.memories
-    if train is carry[0] and memories is carry[1]:
-        return carry
-    return *jax.device_put((train, memories), layout.split()), carry[2]
+def _with_changes(before: Any, shown: Any, changed: Any) -> Any:
+    """The train states before a step, which members that do not take it keep, with what a callback has changed."""
+    old = dict(jax.tree_util.tree_flatten_with_path(shown)[0])
+    new = {path: leaf for path, leaf in jax.tree_util.tree_flatten_with_path(changed)[0] if leaf is not old.get(path)}
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: new.get(path, leaf), before)

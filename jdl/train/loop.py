@@ -67,7 +67,7 @@ def run_chunk(
     source = RowSource.of(program, table, member)
     # For a single epoch, to lay all rows out would be another pass over them.
     once = program.shuffle or capacity == 1
-    training = source if once else source.ordered(jnp.asarray(member.orders)[0])
+    training = source if once else source.ordered(filled(jnp.asarray(member.orders)[0], 0, member.n_train)[0])
     columns = history_columns(program)
 
     def body(carry: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ from jdl.core.errors import CallbackError
 from jdl.data.table import Table
 from jdl.train.callback import HostCallback, by_weight, chunk_capacity
 from jdl.train.compile import Layout
-from jdl.train.host_loop import close_callbacks, open_callbacks
+from jdl.train.host_loop import opened_callbacks
 from jdl.train.loop import history_columns
 from jdl.train.plan import Plan
 from jdl.train.program import Program
@@ -17,7 +17,7 @@ from jdl.train.resume import Resumption
 from jdl.train.run_context import RunInfo
 from jdl.train.run_identity import RunIdentity
 from jdl.train.runs import RunOutcome, RunRequest
-from jdl.train.runs_in_flight import RunsInFlight
+from jdl.train.runs_in_flight import Population, RunsInFlight
 
 
 def run_population(
@@ -56,38 +56,37 @@ def run_population(
     resumed_from = None if resume is None else resume.folder.path
     resumed = resume is not None and bool(resume.folder.names())
     info = RunInfo(name, program, len(requests), longest, history_columns(program), resumed_from, resumed)
-    try:
-        open_callbacks(callbacks, info)
-        return _run_groups(program, table, requests, plan, capacity, callbacks, report, info, identity, resume)
-    finally:
-        close_callbacks(callbacks)
+    with opened_callbacks(callbacks, info):
+        layout = Layout(plan.strategy, plan.devices)
+        # CPU devices share the host's memory instead of holding a copy each: the table is never written to.
+        placed = jax.device_put(table, layout.shared(), may_alias=True)
+        hosted = any(callback.forces_chunks for callback in callbacks) or resume is not None
+        if hosted:
+            capacity = chunk_capacity(callbacks, capacity)
+        return _run_groups(
+            Population(
+                program,
+                placed,
+                requests,
+                plan,
+                layout,
+                capacity,
+                hosted,
+                callbacks=callbacks,
+                report=report,
+                name=name,
+                identity=identity,
+                resume=resume,
+            )
+        )
 
 
-def _run_groups(
-    program: Program,
-    table: Table,
-    requests: Sequence[RunRequest],
-    plan: Plan,
-    capacity: int,
-    callbacks: Sequence[HostCallback],
-    report: Report,
-    info: RunInfo,
-    identity: RunIdentity | None,
-    resume: Resumption | None,
-) -> list[RunOutcome]:
-    layout = Layout(plan.strategy, plan.devices)
-    # CPU devices share the host's memory instead of holding a copy each: the table is never written to.
-    placed = jax.device_put(table, layout.shared(), may_alias=True)
-    hosted = any(callback.forces_chunks for callback in callbacks) or resume is not None
-    if hosted:
-        capacity = chunk_capacity(callbacks, capacity)
+def _run_groups(population: Population) -> list[RunOutcome]:
     outcomes: list[RunOutcome] = []
-    for start in range(0, len(requests), plan.group):
-        group = RunsInFlight(program, placed, requests, start, plan, layout, capacity, hosted)
-        group.ctx.name, group.ctx.callbacks = info.name, {callback.id: callback for callback in callbacks}
-        group.identity, group.resume = identity, resume
+    for first in range(0, len(population.requests), population.plan.group):
+        group = RunsInFlight(population, first)
         try:
-            group.train(callbacks, report)
+            group.train()
         except CallbackError as error:
             error.result = outcomes + (error.result or [])
             raise

@@ -35,7 +35,7 @@ def like(tree: Any, before: Any) -> Any:
     """Arrays in the types that they had before: hyperparameters are float32, and products with them would be too."""
     leaves, structure = jax.tree.flatten(tree)
     pairs = zip(leaves, jax.tree.leaves(before), strict=True)
-    return jax.tree.unflatten(structure, [a.astype(b.dtype) if a.dtype != b.dtype else a for a, b in pairs])
+    return jax.tree.unflatten(structure, [a if a.dtype == b.dtype else a.astype(b.dtype) for a, b in pairs])
 
 
 def keeping_types(transformation: optax.GradientTransformation) -> optax.GradientTransformation:

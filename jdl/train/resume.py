@@ -112,9 +112,15 @@ class Resumption:
                 f"Hint: 'epochs' counts those before the checkpoint too; epochs={done} or more."
             )
 
-    def say_stopped(self, status: Any) -> None:
-        """Warns where early stopping had ended runs: they are not trained further."""
-        stopped = int((np.asarray(status) == int(Status.STOPPED_EARLY)).sum())
+    def say_stopped(self, status: Any, *, all_stopped: bool) -> None:
+        """Warns where early stopping, or a callback, had ended runs: they are not trained further.
+
+        Args:
+          status: Of each run.
+          all_stopped: Whether a callback had asked for the end of those that were running.
+        """
+        ended = (Status.STOPPED_EARLY, Status.RUNNING) if all_stopped else (Status.STOPPED_EARLY,)
+        stopped = int(np.isin(np.asarray(status), [int(one) for one in ended]).sum())
         if stopped:
             warnings.warn(
                 f"{self.folder.path}: {stopped} of {len(status)} runs had been stopped early; they stay as they are.",

@@ -1,5 +1,6 @@
 """The arrays of runs in flight, on their way into a checkpoint and out of it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,9 +16,11 @@ def real_runs(runs: RunState, n: int) -> RunState:
     return jax.tree.map(lambda leaf: np.asarray(leaf)[:n], runs)
 
 
-def saved_arrays(runs: RunState, histories: tuple[Any, ...], n: int) -> dict[str, Any]:
-    """What a checkpoint of `n` runs holds: fetched from the devices by whoever calls this."""
-    return {"runs": real_runs(runs, n), "history": np.concatenate(histories, axis=1)[:n]}
+def saved_arrays(runs: RunState, histories: Sequence[np.ndarray]) -> dict[str, Any]:
+    """What a checkpoint holds: fetched from the devices by whoever calls this. Shorter histories end in NaN."""
+    longest = max(len(history) for history in histories)
+    padded = [np.pad(h, ((0, longest - len(h)), (0, 0)), constant_values=np.nan) for h in histories]
+    return {"runs": real_runs(runs, len(histories)), "history": np.stack(padded)}
 
 
 def saved_shapes(blank: RunState, n: int, history: tuple[int, int]) -> dict[str, Any]:
@@ -42,9 +45,13 @@ def refilled(runs: RunState, size: int) -> RunState:
     return replace(filled, status=status)
 
 
-def continued(runs: RunState, max_epochs: Int[np.ndarray, "run"]) -> RunState:
-    """The runs, of which those that had done all their epochs go on if there are more now."""
-    more = (runs.status == int(Status.COMPLETE)) & (np.asarray(runs.epoch) < max_epochs)
+def continued(runs: RunState, epoch: int, max_epochs: Int[np.ndarray, "run"]) -> RunState:
+    """The runs, of which those that ended with all their epochs at `epoch` go on if there are more now.
+
+    Those that had ended before others did stay as they are, as they would have without an interruption.
+    """
+    done = np.asarray(runs.epoch)
+    more = (runs.status == int(Status.COMPLETE)) & (done == epoch) & (done < max_epochs)
     return replace(runs, status=np.where(more, int(Status.RUNNING), runs.status).astype(np.int32))
 
 
@@ -54,21 +61,19 @@ def history_rows(
     iterations: tuple[int, ...],
     start: Int[np.ndarray, "run"],
     stop: Int[np.ndarray, "run"],
-    offset: int = 0,
 ) -> list[dict[str, Any]]:
     """A dict per run and epoch, of those after `start` up to `stop`.
 
     Args:
-      block: The history; its first epoch is number `offset + 1`.
+      block: The history; its first epoch is that after `start`.
       columns: Its columns.
       iterations: Position of each run in its population.
       start: Epochs of each run before.
       stop: Epochs of each run now.
-      offset: Epochs before the block.
     """
     return [
         {"iteration": iteration, "epoch": epoch + 1}
-        | dict(zip(columns, block[i, epoch - offset].tolist(), strict=True))
+        | dict(zip(columns, block[i, epoch - int(start[i])].tolist(), strict=True))
         for i, iteration in enumerate(iterations)
         for epoch in range(int(start[i]), int(stop[i]))
     ]

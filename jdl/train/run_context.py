@@ -14,6 +14,7 @@ from jdl.core.errors import ConfigError, shown
 from jdl.train.callback import HostCallback
 from jdl.train.changes import check_like, check_written, checked_epochs, spread
 from jdl.train.hyper_names import slots_of, with_value
+from jdl.train.precision import like
 from jdl.train.program import Program, initial_values
 from jdl.train.state import RunState, evaluation_weights
 
@@ -65,7 +66,7 @@ class RunContext:
       lent: Whether a callback may have kept `runs`.
       loss: Mean loss of the batch of each run, at the batch stages; of the epoch behind them.
       output: Outputs of the network for the batch, from `on_after_backward` on.
-      scores: Column of the history -> value of each run, from `on_valid_end` on.
+      scores: Column of the history -> value of each run, from `on_valid_end` on; NaN for runs that had ended before.
       new_rows: The history of the epochs since the callback stage before: a dict per run and epoch.
       stopped: Whether a callback asked for the end.
     """
@@ -92,7 +93,7 @@ class RunContext:
     rows: list[dict[str, Any]] = field(default_factory=list)
     get_batch: Callable[[], Any] | None = None
     get_valid_output: Callable[[], Any] | None = None
-    take_snapshot: Callable[[bool], Any] | None = None
+    take_snapshot: Callable[[], Any] | None = None
     _grads: Any = None
 
     @property
@@ -103,7 +104,9 @@ class RunContext:
 
     @runs.setter
     def runs(self, value: Any) -> None:
-        self.held, self.lent = value, True
+        old = self._begun("ctx.runs")
+        check_like("ctx.runs", value, old)
+        self.held, self.lent = like(value, old), True
 
     @property
     def evaluated(self) -> bool:
@@ -160,7 +163,9 @@ class RunContext:
     @grads.setter
     def grads(self, value: Any) -> None:
         if value is not None:
-            check_like("ctx.grads", value, self._begun("ctx.grads").train.params)
+            params = self._begun("ctx.grads").train.params
+            check_like("ctx.grads", value, params)
+            value = like(value, params)
         self._grads = value
 
     @property
@@ -171,16 +176,15 @@ class RunContext:
     @property
     def valid_output(self) -> Any:
         """Outputs for the validation rows by the weights of now, computed when asked for; padded rows come last."""
-        return None if self.get_valid_output is None else self.get_valid_output()
+        if self.get_valid_output is None:
+            return None
+        self._begun("ctx.valid_output")
+        return self.get_valid_output()
 
-    def snapshot(self, *, ended: bool) -> Any:
-        """The whole state of these runs as it is now, for a checkpoint.
-
-        Args:
-          ended: Whether nothing is left to train.
-        """
+    def snapshot(self) -> Any:
+        """The whole state of these runs as it is now, for a checkpoint."""
         assert self.take_snapshot is not None
-        return self.take_snapshot(ended)
+        return self.take_snapshot()
 
     def hyper(self, name: str) -> np.ndarray:
         """A dynamic hyperparameter of each run, such as "lr".

@@ -80,7 +80,7 @@ def outcome_of(
       request: What was asked for.
       member: What is the run's own.
       run: Its end, in NumPy.
-      history: A row per epoch, those that were not reached included.
+      history: A row per epoch.
       outputs: Outputs for the test rows, padding included.
       run_seconds: Its share of the time that the program ran.
       compile_seconds: Its share of the time that compiling took.
@@ -94,7 +94,7 @@ def outcome_of(
         rest=rest,
         stage_states=member.stage_states,
         target_scale=(float(member.target_scale[0]), float(member.target_scale[1])),
-        history=history[: int(run.epoch)],
+        history=history,
         outputs=outputs[: len(request.rows.test)],
         status=Status(int(run.status)),
         epochs=int(run.epoch),

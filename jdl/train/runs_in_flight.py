@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
-from jdl.core.errors import CallbackError, ConfigError
+from jdl.core.errors import CallbackError
 from jdl.train.callback import HostCallback, chunk_length, chunking
 from jdl.train.callbacks.checkpoint import Snapshot
 from jdl.train.checkpoint_folder import CheckpointName
@@ -22,7 +22,7 @@ from jdl.train.compile import (
     execute,
     stop_function,
 )
-from jdl.train.host_loop import call_exit, call_host, run_epoch_by_steps, valid_output_function
+from jdl.train.host_loop import call_all, call_host, run_epoch_by_steps, valid_output_function
 from jdl.train.loop import history_columns
 from jdl.train.plan import Plan
 from jdl.train.program import Program
@@ -37,121 +37,149 @@ from jdl.train.stacked_members import blank_runs, orders_of, stacked
 from jdl.train.state import Status
 
 
+@dataclass(frozen=True)
+class Population:
+    """What all runs share, whichever are in flight.
+
+    Args:
+      program: What is static.
+      table: All rows, raw, placed.
+      requests: One per run.
+      plan: Strategy, devices, members in flight.
+      layout: Where members lie.
+      capacity: Epochs of the longest chunk.
+      hosted: Whether Python comes between chunks, so that beginning and ending are functions apart.
+      callbacks: Host callbacks, in order.
+      report: Called after each chunk with epochs done and epochs in all, over all runs.
+      name: Of the experiment, for callbacks.
+      identity: Of the runs, for checkpoints.
+      resume: Checkpoints from which the runs go on.
+    """
+
+    program: Program
+    table: Any
+    requests: Sequence[RunRequest]
+    plan: Plan
+    layout: Layout
+    capacity: int
+    hosted: bool
+    callbacks: Sequence[HostCallback]
+    report: Report
+    name: str
+    identity: RunIdentity | None
+    resume: Resumption | None
+
+
 class RunsInFlight:
     """The runs of a population that are trained together."""
 
-    def __init__(
-        self,
-        program: Program,
-        table: Any,
-        population: Sequence[RunRequest],
-        first: int,
-        plan: Plan,
-        layout: Layout,
-        capacity: int,
-        hosted: bool,
-    ):
-        requests = list(population[first : first + plan.group])
-        self.program, self.table, self.requests, self.plan = program, table, requests, plan
-        self.layout, self.capacity, self.hosted = layout, capacity, hosted
+    def __init__(self, population: Population, first: int):
+        plan, all_requests = population.plan, population.requests
+        requests = list(all_requests[first : first + plan.group])
+        self.program, self.table, self.plan, self.layout = (
+            population.program, population.table, plan, population.layout,
+        )  # fmt: skip
+        self.capacity, self.hosted, self.callbacks = population.capacity, population.hosted, population.callbacks
+        self.report, self.identity, self.resume = population.report, population.identity, population.resume
+        self.requests = requests
         self.longest = max(r.epochs for r in requests)
         self.asked = [r.epochs for r in requests]
         self.members = [r.make() for r in requests]
-        self.stacked = self._place(replace(stacked(self.members, plan), orders=self._orders(0)))
+        self.epochs = np.zeros(len(requests), np.int64)
+        self.stacked = self._place(replace(stacked(self.members, plan), orders=self._orders()))
         self.runs: Any = None
         self.outputs: Any = None
-        self.histories: list[np.ndarray] = []
-        self.epochs = np.zeros(len(requests), np.int64)
+        self.histories: list[list[np.ndarray]] = [[] for _ in requests]
         self.begun = False
-        self.identity: RunIdentity | None = None
-        self.resume: Resumption | None = None
         self.compile_seconds = self.run_seconds = 0.0
-        self.chunk: Any = None  # the executable of the last chunk, which looking up again would take as long as a copy
-        self.before = sum(r.epochs for r in population[:first])
+        self.executable: Any = None  # of the last chunk, which looking up again would take as long as a copy
+        self.before = sum(r.epochs for r in all_requests[:first])
         self.ctx = RunContext(
-            program=program,
-            budget=np.asarray([r.epochs for r in requests]),
+            program=self.program,
+            name=population.name,
+            callbacks={callback.id: callback for callback in self.callbacks},
+            budget=np.asarray(self.asked),
             devices=plan.devices,
             hypers=tuple(member.hyper for member in self.members),
-            get_valid_output=self._valid_output if program.validate else None,
+            get_valid_output=self._valid_output if self.program.validate else None,
             take_snapshot=self._snapshot,
             iterations=tuple(range(first, first + len(requests))),
-            total=sum(r.epochs for r in population),
-            last=first + plan.group >= len(population),
+            total=sum(r.epochs for r in all_requests),
+            last=first + plan.group >= len(all_requests),
             done=self.before,
         )
 
-    def train(self, callbacks: Sequence[HostCallback], report: Report) -> None:
-        """All epochs, in the longest chunks that the host callbacks allow."""
-        failure: BaseException | None = None
+    def train(self) -> None:
+        """All epochs, in the longest chunks that the host callbacks allow.
+
+        Raises:
+          CallbackError: A host callback raised; `result` holds what was trained.
+        """
         try:
             if self.hosted:
-                self._train_with_host(callbacks, report)
+                self._train_with_host()
             else:
-                self._train_in_one(callbacks, report)
+                self._train_in_one()
         except BaseException as error:
-            failure = error
             if isinstance(error, CallbackError):
-                error.result = self._recovered()
+                error.result = self._recovered(error)
+            call_all(self.callbacks, "on_exit", self.ctx, error)
             raise
-        finally:
-            call_exit(callbacks, self.ctx, failure)
+        try:
+            call_all(self.callbacks, "on_exit", self.ctx)
+        except CallbackError as error:
+            error.result = self.outcomes()
+            raise
 
-    def _train_in_one(self, callbacks: Sequence[HostCallback], report: Report) -> None:
+    def _train_in_one(self) -> None:
         """One compiled function begins, trains and predicts; callbacks see the runs between its chunks."""
         ctx, asked = self.ctx, self.requests
         self.runs = self._place(blank_runs(self.program, self.members[0], self.plan))
-        call_host(callbacks, "on_begin", ctx)
-        if ctx.held is not None:
-            raise ConfigError(
-                "callbacks: ctx.runs was set before the runs begin, which callbacks with forces_chunks=False cannot.\n"
-                "Hint: forces_chunks = True."
-            )
+        call_host(self.callbacks, "on_begin", ctx)
         self._take_budget()
         if self.requests is not asked:
-            self._next_orders(0)
+            self._next_orders()
         done = 0
         while True:
             n_epochs = 0 if ctx.stopped else min(self.capacity, self.longest - done)
             self._run_chunk(fresh=done == 0, n_epochs=n_epochs)
-            self.histories[-1] = self.histories[-1][..., :n_epochs, :]
             self.begun = True
             done += n_epochs
-            ctx.epoch, ctx.held = done, self.runs
+            ctx.epoch = done
             if ctx.stopped:
                 break
-            self._progressed(report, bool(callbacks))
-            call_host(callbacks, "on_epoch_end", ctx)
+            self._report()
+            call_host(self.callbacks, "on_epoch_end", ctx)
             self._take_changes()
             if done >= self.longest or not self._running() or ctx.stopped:
                 break
-            self._next_orders(done)
+            self._next_orders()
         ended = ctx.held
-        call_host(callbacks, "on_end", ctx)
+        call_all(self.callbacks, "on_end", ctx)
         self._take_changes()
         if self._running() or ctx.held is not ended:
             self._end()
 
-    def _train_with_host(self, callbacks: Sequence[HostCallback], report: Report) -> None:
+    def _train_with_host(self) -> None:
         """Chunks of an epoch or of a step, with the host between them; all that is not compiling counts as running."""
         start = time.perf_counter()
-        ctx, by = self.ctx, chunking(callbacks)
+        ctx, by = self.ctx, chunking(self.callbacks)
         restored = self._restored()
-        if restored and not self._running():
-            self._progressed_before(report)
+        if restored and (not self._running() or ctx.stopped or ctx.epoch >= self.longest):
+            self._report()
             self._end()
             return
         if not restored:
             self.runs = ctx.held = self._call(begin_function(self.program, self.layout), self.table, self.stacked)
         self.begun = True
-        call_host(callbacks, "on_begin", ctx)
+        call_host(self.callbacks, "on_begin", ctx)
         self._take_changes()
         while ctx.epoch < self.longest and self._running() and not ctx.stopped:
-            self._host_chunk(callbacks, ctx, by)
-            self._progressed(report)
-            call_host(callbacks, "on_epoch_end", ctx)
+            self._host_chunk(by)
+            self._report()
+            call_host(self.callbacks, "on_epoch_end", ctx)
             self._take_changes()
-        call_host(callbacks, "on_end", ctx)
+        call_all(self.callbacks, "on_end", ctx)
         self._take_changes()
         self._end()
         self.run_seconds = time.perf_counter() - start - self.compile_seconds
@@ -160,24 +188,34 @@ class RunsInFlight:
         """Ends the runs that are still going on, and predicts."""
         if self._running():
             self.runs = self._call(stop_function(self.program, self.layout), self.table, self.stacked, self.runs)
-        self._next_orders(self.ctx.epoch)
         self._run_chunk(fresh=False, n_epochs=0)
-        self.ctx.held = self.runs
 
-    def _recovered(self) -> list[RunOutcome] | None:
+    def _recovered(self, error: CallbackError) -> list[RunOutcome] | None:
         """What there is of the runs after an error between two epochs or within one: up to the last whole epoch."""
         if not self.begun:
             return None
-        self._end()
-        return self.outcomes()
+        try:
+            self._end()
+            return self.outcomes()
+        except Exception as second:
+            error.add_note(f"What was trained until then is lost: {type(second).__name__}: {second}")
+            return None
 
     def _take_changes(self) -> None:
         """Takes over what callbacks have changed."""
         if self.ctx.held is not self.runs:
             self.runs = self.ctx.held = self._place(self.ctx.held)
-            self.chunk = None  # they may have other types now
-            self.epochs = self._epochs_done()  # a run may have been set to where it once was
+            self._forget_later_epochs()
         self._take_budget()
+
+    def _forget_later_epochs(self) -> None:
+        """Drops the history behind the epochs at which the runs are: one may have been set to where it once was."""
+        epochs, ctx = self._epochs_done(), self.ctx
+        if (epochs < self.epochs).any():
+            self.histories = [[self._history(i)[:n]] for i, n in enumerate(epochs)]
+            at = dict(zip(ctx.iterations, epochs, strict=True))
+            ctx.rows = [row for row in ctx.rows if row["epoch"] <= at[row["iteration"]]]
+        self.epochs = epochs
 
     def _take_budget(self) -> None:
         budget = [int(epochs) for epochs in self.ctx.budget]
@@ -194,29 +232,32 @@ class RunsInFlight:
 
     # -- checkpoints
 
-    def _snapshot(self, ended: bool) -> Snapshot:
+    def _snapshot(self) -> Snapshot:
         """The whole state of the runs now."""
         ctx, n = self.ctx, len(self.requests)
-        histories = tuple(self.histories)
+        histories = [self._history(i) for i in range(n)]
         spec = {
             "identity": {} if self.identity is None else self.identity.to_json(),
             "epoch": ctx.epoch,
             "asked": [int(epochs) for epochs in self.asked],
             "budget": [int(epochs) for epochs in ctx.budget],
-            "ended": ended,
             "stopped": ctx.stopped,
-            "n_epochs": sum(block.shape[1] for block in histories),
+            "n_epochs": max(map(len, histories)),
             "callbacks": callback_states(ctx.callbacks),
-            "seconds": {"compile": self.compile_seconds},
         }
         name = CheckpointName(ctx.iterations[0], ctx.iterations[-1], ctx.epoch)
-        return Snapshot(name, spec, partial(saved_arrays, ctx.runs, histories, n), self._mean_score())
+        return Snapshot(name, spec, partial(saved_arrays, ctx.runs, histories), self._mean_score())
 
     def _mean_score(self) -> float:
-        """Mean over the runs of the score that decides, less is better; NaN where there is none."""
-        if not self.program.validate or not self.ctx.scores:
+        """Mean over the runs of the last score that decides, less is better; NaN where a run has none."""
+        if not self.program.validate:
             return float("nan")
-        return float(np.mean(np.asarray(monitored(self.program, self.ctx.scores))))
+        columns, last = history_columns(self.program), []
+        for i in range(len(self.requests)):
+            by_epoch = np.asarray(monitored(self.program, dict(zip(columns, self._history(i).T, strict=True))))
+            finite = by_epoch[np.isfinite(by_epoch)]
+            last.append(finite[-1] if len(finite) else np.nan)
+        return float(np.mean(last))
 
     def _restored(self) -> bool:
         """Takes over the newest checkpoint of these runs, if there is one."""
@@ -232,69 +273,60 @@ class RunsInFlight:
         if found is None:
             return False
         spec, arrays = found
-        if spec["asked"] == [int(epochs) for epochs in self.asked]:
+        if spec["asked"] == self.asked:
             ctx.budget = np.asarray(spec["budget"])  # which a callback may have changed
             self._take_budget()
-        self.resume.check_epochs(spec["epoch"], self.longest)
-        runs = continued(arrays["runs"], ctx.budget)
-        filling = self.plan.group - n
-        self.histories = [np.pad(arrays["history"], ((0, filling), (0, 0), (0, 0)), constant_values=np.nan)]
+        self.resume.check_epochs(spec["epoch"], max(self.longest, *self.asked))
+        runs = continued(arrays["runs"], spec["epoch"], ctx.budget)
         self.epochs = np.asarray(runs.epoch, np.int64)
+        self.histories = [[history[:done]] for history, done in zip(arrays["history"], self.epochs, strict=True)]
         ctx.rows = history_rows(arrays["history"], columns, ctx.iterations, np.zeros_like(self.epochs), self.epochs)
-        ctx.epoch = int(spec["epoch"])
-        if spec["stopped"]:
-            runs = replace(runs, status=np.where(runs.status == Status.RUNNING, int(Status.STOPPED_EARLY), runs.status))
+        ctx.epoch, ctx.stopped = int(spec["epoch"]), bool(spec["stopped"])
+        ctx.done = self.before + int(self.epochs.sum())
         restore_callbacks(ctx.callbacks, spec["callbacks"])
         self.runs = ctx.held = self._place(refilled(runs, self.plan.group))
-        self.resume.say_stopped(runs.status)
+        self.resume.say_stopped(runs.status, all_stopped=ctx.stopped)
         return True
 
     def _valid_output(self) -> Any:
         function = valid_output_function(self.program, self.layout)
         return self._call(function, self.table, self.stacked, self._place(self.ctx.held))
 
-    def _progressed(self, report: Report, noting: bool = True) -> None:
-        """Counts the epochs done, and notes their history for callbacks."""
-        ctx, start = self.ctx, int(self.epochs.max(initial=0))
-        epochs = self._epochs_done()
-        ctx.done = self.before + int(epochs.sum())
-        if noting:
-            block = self.histories[-1]
-            block = block[None] if block.ndim == 2 else block
-            columns = history_columns(self.program)
-            ctx.new_rows = history_rows(block, columns, ctx.iterations, self.epochs, epochs, start)
-            ctx.rows += ctx.new_rows
-        self.epochs = epochs
-        report(ctx.done, ctx.total)
-
-    def _progressed_before(self, report: Report) -> None:
-        """Counts the epochs of runs that had ended before they were resumed."""
+    def _report(self) -> None:
+        """Counts the epochs done."""
         self.ctx.done = self.before + int(self.epochs.sum())
-        report(self.ctx.done, self.ctx.total)
+        self.report(self.ctx.done, self.ctx.total)
 
-    def _host_chunk(self, callbacks: Sequence[HostCallback], ctx: RunContext, by: str) -> None:
-        done = ctx.epoch
-        n_epochs = min(chunk_length(callbacks, self.capacity, done), self.longest - done)
-        self._next_orders(done)
+    def _host_chunk(self, by: str) -> None:
+        ctx, done = self.ctx, self.ctx.epoch
+        n_epochs = min(chunk_length(self.callbacks, self.capacity, done), self.longest - done)
         ctx.epoch = done + n_epochs
-        call_host(callbacks, "on_epoch_begin", ctx)
+        call_host(self.callbacks, "on_epoch_begin", ctx)
         self._take_changes()
+        self._next_orders()
         if by == "step":
-            order = np.asarray(self.stacked.orders)[:, 0]
-            self.runs, row = run_epoch_by_steps(
-                self.program, self.layout, self.table, self.stacked, self.runs, order, callbacks, ctx, self._call
-            )
-            block = np.stack([row[name] for name in history_columns(self.program)], axis=-1)[:, None]
-            self.histories.append(block)
+            self._run_steps()
         else:
             self._run_chunk(fresh=False, n_epochs=n_epochs)
-            self.histories[-1] = self.histories[-1][:, :n_epochs]
-        ctx.held = self.runs
-        columns = history_columns(self.program)
-        last = self.histories[-1][: len(self.requests), -1]
-        ctx.scores = dict(zip(columns, np.moveaxis(last, -1, 0), strict=True))
         if ctx.evaluated:
-            call_host(callbacks, "on_valid_end", ctx)
+            call_host(self.callbacks, "on_valid_end", ctx)
+
+    def _run_steps(self) -> None:
+        """An epoch with the host at each step."""
+        order = np.asarray(self.stacked.orders)[:, 0]
+        self.runs, row = run_epoch_by_steps(
+            self.program,
+            self.layout,
+            self.table,
+            self.stacked,
+            self.runs,
+            order,
+            self.callbacks,
+            self.ctx,
+            self._call,
+        )
+        self.ctx.held = self.runs
+        self._note(np.stack([row[name] for name in history_columns(self.program)], axis=-1)[:, None])
 
     def _run_chunk(self, *, fresh: bool, n_epochs: int) -> None:
         function = chunk_function(self.program, self.layout, self.capacity, begins=not self.hosted)
@@ -302,13 +334,42 @@ class RunsInFlight:
             self.runs, self.ctx.lent = self._call(copy_function(self.layout), self.runs), False
         begins = () if self.hosted else (np.bool_(fresh),)
         args = (self.table, self.stacked, self.runs, *begins, np.int32(n_epochs))
-        if self.chunk is None:
-            self.chunk, seconds = EXECUTABLES.get(function, args)
+        if self.executable is None:
+            self.executable, seconds = EXECUTABLES.get(function, args)
             self.compile_seconds += seconds
         start = time.perf_counter()
-        self.runs, history, self.outputs = execute(self.chunk, args)
-        self.histories.append(np.asarray(history))
+        self.runs, history, self.outputs = execute(self.executable, args)
+        self.ctx.held = self.runs  # at once: what it was is gone, and waiting for the numbers may be interrupted
+        history = np.asarray(history)
         self.run_seconds += time.perf_counter() - start
+        self._note((history[None] if self.plan.strategy == "loop" else history)[:, :n_epochs])
+
+    def _note(self, block: np.ndarray) -> None:
+        """Takes the history of a chunk: of each run the epochs that it has done in it.
+
+        Args:
+          block: Rows by run and epoch; what a run has not done is anything.
+        """
+        ctx, before, n_epochs = self.ctx, self.epochs, block.shape[1]
+        self.epochs = self._epochs_done()
+        if not n_epochs:
+            return
+        done = self.epochs - before
+        for history, rows, n in zip(self.histories, block, done, strict=False):
+            history.append(rows[:n])
+        if self.callbacks:
+            columns = history_columns(self.program)
+            ctx.new_rows = history_rows(block, columns, ctx.iterations, before, self.epochs)
+            ctx.rows += ctx.new_rows
+            last = np.where((done == n_epochs)[:, None], block[: len(done), -1], np.nan)
+            ctx.scores = dict(zip(columns, np.moveaxis(last, -1, 0), strict=True))
+
+    def _history(self, i: int) -> np.ndarray:
+        """All epochs of a run so far."""
+        if len(self.histories[i]) != 1:
+            nothing = np.zeros((0, len(history_columns(self.program))), np.float32)
+            self.histories[i] = [np.concatenate([nothing, *self.histories[i]])]
+        return self.histories[i][0]
 
     def _call(self, function: Callable[..., Any], *args: Any) -> Any:
         result, seconds = EXECUTABLES.call(function, args)
@@ -324,28 +385,25 @@ class RunsInFlight:
     def _place(self, tree: Any) -> Any:
         return jax.device_put(tree, self.layout.split())
 
-    def _orders(self, done: int) -> np.ndarray:
-        return orders_of(self.program, self.requests, self.plan, done, self.capacity)
+    def _orders(self) -> np.ndarray:
+        return orders_of(self.program, self.requests, self.plan, self.epochs, self.capacity)
 
-    def _next_orders(self, done: int) -> None:
+    def _next_orders(self) -> None:
         if self.program.shuffle:
-            self.stacked = replace(self.stacked, orders=self._place(self._orders(done)))
+            self.stacked = replace(self.stacked, orders=self._place(self._orders()))
 
     def outcomes(self) -> list[RunOutcome]:
         """What came of each run."""
-        runs = jax.tree.map(np.asarray, self.runs)
+        runs, outputs = jax.tree.map(np.asarray, (self.runs, self.outputs))
         if self.plan.strategy == "loop":
-            runs, outputs = jax.tree.map(lambda leaf: leaf[None], (runs, np.asarray(self.outputs)))
-            history = np.concatenate(self.histories)[None]
-        else:
-            outputs, history = np.asarray(self.outputs), np.concatenate(self.histories, axis=1)
+            runs, outputs = jax.tree.map(lambda leaf: leaf[None], (runs, outputs))
         return [
             outcome_of(
                 self.program,
                 request,
                 member,
                 jax.tree.map(lambda leaf, i=i: leaf[i], runs),
-                history[i],
+                self._history(i),
                 outputs[i],
                 self.run_seconds / len(self.requests),
                 self.compile_seconds / len(self.requests),

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Int
 
 from jdl.train.member import Member, blank_member, draw_orders
 from jdl.train.plan import Plan
@@ -24,12 +25,22 @@ def stacked(members: list[Member], plan: Plan) -> Member:
     return jax.tree.map(lambda *leaves: np.stack(leaves), *members)
 
 
-def orders_of(program: Program, requests: Sequence[RunRequest], plan: Plan, done: int, capacity: int) -> np.ndarray:
-    """Orders of the next `capacity` epochs of each member, in one array of the chunk's shape."""
+def orders_of(
+    program: Program, requests: Sequence[RunRequest], plan: Plan, done: Int[np.ndarray, "run"], capacity: int
+) -> np.ndarray:
+    """Orders of the next `capacity` epochs of each member, in one array of the chunk's shape.
+
+    Args:
+      program: What is static.
+      requests: The runs in flight.
+      plan: How many members there are.
+      done: Epochs that each run has done.
+      capacity: Epochs of the chunk.
+    """
     size = draw_orders(program, requests[0].key, requests[0].rows, range(0)).shape[1]
     orders = np.zeros((plan.group, capacity if program.shuffle else 1, size), np.int32)
-    for i, request in enumerate(requests):
-        epochs = range(done, min(done + capacity, request.epochs))
+    for i, (request, before) in enumerate(zip(requests, done, strict=True)):
+        epochs = range(int(before), min(int(before) + capacity, request.epochs))
         drawn = draw_orders(program, request.key, request.rows, epochs)
         orders[i, : len(drawn)] = drawn
     return orders[0] if plan.strategy == "loop" else orders

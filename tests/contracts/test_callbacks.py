@@ -28,6 +28,7 @@ from jdl.train.callback import (
     chunking,
     overridden,
 )
+from jdl.train.callbacks.catalogue import as_callbacks
 from jdl.train.groups import by_group
 from jdl.train.host_loop import call_host
 from jdl.train.state import TrainState
@@ -152,6 +153,16 @@ def test_chunks_are_as_long_as_the_stages_allow(stages, longest):
     assert chunking([host(*stages)]) == longest
     assert chunking([host(), host(*stages)]) == longest
     assert chunking([host(*stages, forces_chunks=False)]) == "run"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_what_forces_no_chunks_acts_between_them(stage):
+    quiet = host(stage, forces_chunks=False)
+    if stage in ("on_begin", "on_epoch_end", "on_end", "on_exit"):
+        assert as_callbacks(quiet, "learner") == (quiet,)
+    else:
+        with pytest.raises(ConfigError, match=f"'host' has forces_chunks=False and would never be called at '{stage}'"):
+            as_callbacks(quiet, "learner")
 
 
 def test_no_callback_allows_the_longest_chunk():

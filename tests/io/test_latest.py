@@ -47,6 +47,43 @@ def test_finish_without_work_returns():
     LatestWins(print).finish()
 
 
+def test_drop_waits_for_what_is_worked_on_and_forgets_the_rest():
+    begun, go, seen = threading.Event(), threading.Event(), []
+
+    def work(value):
+        begun.set()
+        assert go.wait(timeout=30)
+        seen.append(value)
+        raise ValueError(value)
+
+    worker = LatestWins(work)
+    worker.give(1)
+    assert begun.wait(timeout=30)
+    worker.give(2)
+    threading.Timer(0.1, go.set).start()
+    worker.drop()
+    assert seen == [1] and worker.idle
+    worker.finish()
+
+
+def test_an_interrupt_while_waiting_leaves_it_as_it_was(monkeypatch):
+    go, seen = threading.Event(), []
+    worker = LatestWins(lambda value: (go.wait(timeout=30), seen.append(value)))
+    worker.give(1)
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker._condition, "wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            worker.finish()
+    assert not worker._finishing
+    go.set()
+    worker.finish()
+    assert seen == [1]
+
+
 def test_between_two_calls_it_rests_but_not_when_it_is_to_finish():
     begun, seen = threading.Event(), []
 

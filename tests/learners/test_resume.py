@@ -4,17 +4,21 @@ import copy
 import functools
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import jax
 import numpy as np
 import optax
+import pandas as pd
 import pytest
 
 import jdl
 from jdl.core.errors import CallbackError, CheckpointError
 from jdl.io import directory
 from jdl.train.callbacks.checkpoint import Checkpoint
+from jdl.train.callbacks.history import History
+from jdl.train.checkpoint_folder import CheckpointFolder
 
 pytestmark = pytest.mark.bits
 
@@ -29,6 +33,11 @@ def learner(epochs: int, folder: Path | None = None, *, freq: int = 1, keep: int
 
 def cross_validated(made, strategy: str = "auto", **more):
     return jdl.resample(jdl.tsk("iris"), made, jdl.rsmp("cv", **(CV | more)), strategy=strategy, key=4)
+
+
+def epochs_in(folder: Path) -> list[int]:
+    """Epochs of the checkpoints of a folder."""
+    return [name.epoch for name in CheckpointFolder(folder).names()]
 
 
 def assert_equal(a, b) -> None:
@@ -68,7 +77,10 @@ def test_groups_in_flight_one_after_another(tmp_path):
 
 
 class Interrupt(jdl.HostCallback):
-    """Raises after an epoch of a run; counts the epochs that it saw, over interruptions too."""
+    """Raises after an epoch of a run; counts the epochs that it saw, over interruptions too.
+
+    Every epoch before is written: it waits for the writer.
+    """
 
     id = "interrupt"
 
@@ -83,6 +95,8 @@ class Interrupt(jdl.HostCallback):
 
     def on_epoch_end(self, ctx):
         self.seen += 1
+        if "checkpoint" in ctx.callbacks:
+            ctx.callbacks["checkpoint"]._writer.finish()
         if self.run in ctx.iterations and ctx.epoch == self.epoch:
             raise RuntimeError("interrupted")
 
@@ -147,11 +161,117 @@ def test_keeps_the_latest_and_the_best(tmp_path):
     assert fitted.epochs == 25
 
 
+def test_the_best_is_kept_after_some_runs_have_stopped(tmp_path):
+    """A run that has stopped counts with its last score."""
+    options = {"validate": 0.3, "patience": 2, "opt.lr": 0.05}
+    callback = Checkpoint(tmp_path / "ck", keep=99, keep_best=True)
+    rr = cross_validated(learner(30, callbacks=[Interrupt(), callback], **options))
+    ends = sorted(outcome.fitted.epochs for outcome in rr.outcomes)
+    assert ends[0] < ends[-1]
+    scores = {name.epoch: score for name, score in callback._scores.items()}
+    last = [outcome.fitted.history["valid.loss"].iloc[-1] for outcome in rr.outcomes]
+    assert np.isfinite(list(scores.values())).all() and max(scores) == ends[-1]
+    np.testing.assert_allclose(scores[ends[-1]], np.mean(last), rtol=1e-6)
+
+
+def diverge(ctx):
+    ctx.set_hyper("lr", [1e30, 0.01, 0.01])
+
+
+@pytest.mark.filterwarnings("ignore:.*the loss is NaN or infinite")
+@pytest.mark.parametrize("kind", ["unevaluated", "diverged"])
+def test_a_history_with_gaps_is_kept_and_comes_back(tmp_path, kind):
+    whole, parts = History(), History()
+    if kind == "diverged":
+        options, first = {"optimizer": jdl.opt("sgd", lr=0.01)}, [jdl.callback(id="diverge", on_begin=diverge)]
+    else:  # the last epoch is always evaluated: 3 is in any case
+        options, first = {"validate": 0.2, "eval_freq": 3}, []
+    cross_validated(learner(4, callbacks=[*first, whole], **options))
+    cross_validated(learner(3, tmp_path / "ck", callbacks=[*first, parts], **options))
+    cross_validated(learner(4, tmp_path / "ck", callbacks=[*first, parts], resume=True, **options))
+    tables = [h.to_pandas().sort_values(["iteration", "epoch"], ignore_index=True) for h in (whole, parts)]
+    assert not np.isfinite(tables[0].to_numpy()).all()
+    pd.testing.assert_frame_equal(*tables)
+
+
+def zeroed(event):
+    params = jax.tree.map(lambda leaf: 0.0 * leaf, event.state.params)
+    return event.replace(state=replace(event.state, params=params))
+
+
+def stop_at_two(ctx):
+    if ctx.epoch == 2:
+        ctx.stop()
+
+
+def test_runs_that_a_callback_had_stopped_stay_so(tmp_path):
+    """What in-scan callbacks do at the end of a run is done again."""
+    callbacks = [jdl.callback(id="zero", on_end=zeroed), jdl.callback(id="stop", on_epoch_end=stop_at_two)]
+    first = cross_validated(learner(5, tmp_path / "ck", callbacks=callbacks))
+    with pytest.warns(jdl.JdlWarning, match="3 of 3 runs had been stopped early"):
+        again = cross_validated(learner(5, tmp_path / "ck", callbacks=callbacks, resume=True))
+    assert_equal(first, again)
+    assert {outcome.status for outcome in again.outcomes} == {"stopped_early"}
+
+
+def test_a_budget_below_what_was_done_ends_the_run(tmp_path):
+    def less(ctx):
+        if ctx.epoch == 3:
+            ctx.total_epochs = 2
+
+    callbacks = [jdl.callback(id="less", on_epoch_end=less)]
+    first = cross_validated(learner(10, tmp_path / "ck", callbacks=callbacks))
+    assert epochs_in(tmp_path / "ck") == [3]
+    assert_equal(first, cross_validated(learner(10, tmp_path / "ck", callbacks=callbacks, resume=True)))
+
+
+def test_runs_that_had_ended_before_others_stay_as_they_are(tmp_path):
+    def few(ctx):
+        ctx.total_epochs = [2, 4, 4]
+
+    cross_validated(learner(4, tmp_path / "ck", callbacks=[jdl.callback(id="few", on_begin=few)]))
+    resumed = cross_validated(learner(6, tmp_path / "ck", resume=True))
+    assert [outcome.fitted.epochs for outcome in resumed.outcomes] == [2, 6, 6]
+    for outcome in resumed.outcomes:
+        assert np.isfinite(outcome.fitted.history["train.loss"]).all()
+
+
+def test_no_stage_is_called_where_the_epochs_asked_for_were_done(tmp_path):
+    """The run was to be longer, and was interrupted at the epoch that is asked for now."""
+    with pytest.raises(CallbackError):
+        cross_validated(learner(9, tmp_path / "ck", callbacks=[Interrupt(run=0, epoch=4)]))
+    calls = []
+    watch = {stage: lambda ctx, stage=stage: calls.append(stage) for stage in ("on_begin", "on_epoch_end", "on_end")}
+    watched = jdl.callback(id="watch", kind="host", **watch)
+    made = learner(3, tmp_path / "ck", callbacks=[Interrupt(), watched], resume=True)
+    assert_equal(cross_validated(learner(3)), cross_validated(made))
+    assert calls == []
+
+
+def test_one_learner_in_two_trainings_at_once(tmp_path):
+    """The second is refused, and leaves the first its folder."""
+    made = learner(2, tmp_path / "ck")
+    refused = []
+
+    def second(ctx):
+        if not refused:
+            with pytest.raises(CheckpointError, match="another training of this learner") as caught:
+                made.train("iris")
+            refused.append(caught.value)
+            with pytest.raises(CheckpointError, match="another run is writing"):
+                learner(2, tmp_path / "ck").train("iris")
+
+    nested = jdl.callback(id="nested", on_epoch_end=second)
+    inner = made.callbacks if hasattr(made, "callbacks") else made.get("callbacks")
+    made.set(callbacks=[nested, *inner]).train("iris")
+    assert refused and epochs_in(tmp_path / "ck") == [2]
+
+
 def test_a_checkpoint_every_so_many_epochs(tmp_path):
     made = Checkpoint(tmp_path / "ck", freq=4, keep=99)
     seen = []
     made._write, write = None, made._write
-    made._writer._work = lambda snapshot: (seen.append(snapshot.name.epoch), write(snapshot))
+    made._writer._work = lambda work: (seen.append(work[1].name.epoch), write(work))
     learner(10).set(callbacks=[made]).train(jdl.tsk("iris"))
     assert set(seen) <= {4, 8, 10} and seen[-1] == 10
 
@@ -223,11 +343,11 @@ def test_folders_that_are_none_of_the_checkpoints(tmp_path):
 
 
 def test_two_writers_on_one_folder(tmp_path):
-    first = Checkpoint(tmp_path / "ck")
-    first.folder().open()
+    first = CheckpointFolder(tmp_path / "ck")
+    first.open()
     with pytest.raises(CheckpointError, match="another run is writing"):
         cross_validated(learner(2, tmp_path / "ck"))
-    first.closed()
+    first.close()
     cross_validated(learner(2, tmp_path / "ck"))
 
 
@@ -277,6 +397,7 @@ def test_an_epoch_budget_that_a_callback_has_changed_comes_back(tmp_path):
     broken = [*callbacks, Interrupt(run=0, epoch=5)]
     with pytest.raises(CallbackError):
         cross_validated(learner(3, tmp_path / "ck", callbacks=broken))
+    assert epochs_in(tmp_path / "ck") == [4]
     resumed = cross_validated(learner(3, tmp_path / "ck", callbacks=[*callbacks, Interrupt()], resume=True))
     assert_equal(whole, resumed)
 

@@ -14,6 +14,7 @@ from jdl.core.errors import CallbackError, JdlError
 from jdl.train.callback import STAGES, HostCallback
 from jdl.train.optimizer import sgd
 from jdl.train.progress import Progress
+from jdl.train.runs_in_flight import RunsInFlight
 from jdl.train.state import Status
 
 SGD = sgd(lr=0.1)
@@ -231,7 +232,10 @@ def distance(one, other):
     )
 
 
-@pytest.mark.parametrize("stage", ["on_begin", "on_epoch_begin", "on_epoch_end", "on_batch_begin", "on_batch_end"])
+@pytest.mark.parametrize(
+    "stage",
+    ["on_begin", "on_epoch_begin", "on_epoch_end", "on_batch_begin", "on_after_backward", "on_batch_end"],
+)
 def test_runs_may_be_replaced(run, stage):
     """Here the learning rate of one run is set to 0 at its first chance."""
 
@@ -245,6 +249,69 @@ def test_runs_may_be_replaced(run, stage):
     first_rate = 0.1 if stage == "on_epoch_end" else 0.0
     np.testing.assert_allclose(outcomes[0].history[:, -1], [first_rate, 0, 0])
     np.testing.assert_allclose(outcomes[2].history[:, -1], [0.1, 0.1])
+
+
+@pytest.mark.parametrize("stage", ["on_batch_begin", "on_after_backward", "on_batch_end", "on_before_valid"])
+def test_all_of_the_runs_may_be_replaced_within_an_epoch(run, stage):
+    """Here the second epoch of the first run is called off."""
+
+    def call_off(ctx):
+        if ctx.epoch == 2:
+            status = np.array(ctx.runs.status)
+            status[0] = int(Status.STOPPED_EARLY)
+            ctx.runs = replace(ctx.runs, status=status)
+
+    outcomes = run(acting(**{stage: call_off}))
+    assert [o.epochs for o in outcomes] == [1, 1, 2]
+    assert outcomes[0].status == Status.STOPPED_EARLY and len(outcomes[0].history) == 1
+
+
+def test_runs_that_are_set_back_train_their_epochs_again(run, plain):
+    """The history is that of the epochs that count."""
+    kept: list[Any] = []
+    frames: list[Any] = []
+
+    def back(ctx):
+        frames.append(ctx.history)
+        if ctx.epoch == 1:
+            kept.append(ctx.runs)
+        if ctx.epoch == 2 and len(kept) == 1:
+            ctx.runs = kept[0]
+            kept.append(None)
+
+    outcomes = run(acting(on_epoch_end=back))
+    assert [o.epochs for o in outcomes] == [2, 1, 2]  # an epoch of the budget was lost
+    for ours, whole in zip(outcomes, plain, strict=True):
+        np.testing.assert_array_equal(ours.history[0], whole.history[0])
+        assert len(ours.history) == ours.epochs
+    assert list(zip(frames[-1]["iteration"], frames[-1]["epoch"], strict=True)) == [
+        (0, 1),
+        (1, 1),
+        (2, 1),
+        (0, 2),
+        (2, 2),
+    ]
+
+
+def test_what_is_set_takes_the_types_that_there_were(run, plain, assert_same):
+    def as_it_is(ctx):
+        ctx.params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), ctx.params)
+        ctx.runs = jax.tree.map(np.asarray, ctx.runs)
+
+    assert_same(run(acting(on_epoch_end=as_it_is)), plain)
+
+
+def test_a_budget_raised_as_an_epoch_begins_has_rows_to_train_on(run):
+    """The chunk is five epochs long here, two more than the run was to have."""
+
+    def more(ctx):
+        ctx.total_epochs = 6
+
+    raised = acting(on_epoch_begin=more)
+    raised.every = 6
+    early = acting(on_begin=more)
+    for ours, whole in zip(run(raised, epochs=[3, 3, 6]), run(early, epochs=[3, 3, 6]), strict=True):
+        np.testing.assert_allclose(ours.history, whole.history, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("look", [lambda ctx: ctx.params, lambda ctx: ctx.runs.train.params], ids=["params", "runs"])
@@ -291,15 +358,52 @@ def test_on_end_is_not_called_after_an_error(run):
     assert [stage for stage, _, _ in callback.calls] == ["on_begin", "on_exit"]
 
 
-def test_on_exit_of_all_is_called_whatever_one_raises(run):
+def test_on_end_of_all_is_called_whatever_one_raises(run):
+    def fail(ctx):
+        raise ValueError("at the end")
+
+    ends = []
+    other = acting(id="other", on_end=lambda ctx: ends.append(ctx.epoch))
+    with pytest.raises(CallbackError, match=r"'acting' failed at stage 'on_end'.*at the end") as caught:
+        run(acting(on_end=fail), other)
+    assert ends == [3] and [o.epochs for o in caught.value.result] == EPOCHS
+
+
+def test_what_cannot_be_recovered_hides_no_error(lab, run, monkeypatch):
+    def fail(ctx):
+        if ctx.epoch == 1:
+            monkeypatch.setattr(RunsInFlight, "_end", lambda self: 1 / 0)
+            raise ValueError("the user's")
+
+    with pytest.raises(CallbackError, match="the user's") as caught:
+        run(acting(on_epoch_end=fail))
+    assert "is lost: ZeroDivisionError" in caught.value.__notes__[0] and caught.value.result == []
+
+
+def test_an_interrupt_in_a_chunk_leaves_parameters_to_look_at(run, monkeypatch):
+    def interrupted(self, block):
+        raise KeyboardInterrupt
+
+    seen = []
+    look = acting(
+        on_epoch_begin=lambda ctx: monkeypatch.setattr(RunsInFlight, "_note", interrupted),
+        on_exit=lambda ctx: seen.append(jax.tree.map(np.asarray, ctx.params)),
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run(look)
+    assert len(seen) == 1
+
+
+def test_on_exit_of_all_is_called_whatever_one_raises(run, plain):
     def fail(ctx):
         raise ValueError("at the door")
 
     exits = []
     other = acting(id="other", on_exit=lambda ctx: exits.append(ctx.epoch))
-    with pytest.raises(CallbackError, match=r"'acting' failed at stage 'on_exit'.*at the door"):
+    with pytest.raises(CallbackError, match=r"'acting' failed at stage 'on_exit'.*at the door") as caught:
         run(acting(on_exit=fail), other)
     assert exits == [3]
+    jax.tree.map(np.testing.assert_array_equal, [o.params for o in caught.value.result], [o.params for o in plain])
     with pytest.raises(CallbackError, match="on_epoch_begin") as caught:
         run(acting(on_exit=fail, on_epoch_begin=fail), other)
     assert "at the door" in caught.value.__notes__[0]
@@ -416,6 +520,8 @@ def set_first(name, value):
         (lambda ctx: setattr(ctx, "total_epochs", 2.7), "whole numbers of at least 0, got 2.7"),
         (lambda ctx: setattr(ctx, "total_epochs", [1, 2]), r"one for each of 3 runs, got \[1, 2\]"),
         (lambda ctx: ctx.network(7), "from 0 to 2, got 7"),
+        (lambda ctx: setattr(ctx, "runs", None), "ctx.runs: expected the structure that it had, got None"),
+        (lambda ctx: setattr(ctx, "runs", ctx.runs.train), "ctx.runs: expected the structure that it had"),
         (lambda ctx: setattr(ctx, "params", {"a": 1}), "ctx.params: expected the structure that it had, got {'a': 1}"),
         (set_first("params", lambda leaf: leaf[0]), r"ctx.params: expected shape .* at .*bias.*got"),
     ],
@@ -460,7 +566,13 @@ def test_before_the_runs_begin_those_that_force_no_chunks_may_set_epochs_alone(r
         ctx.total_epochs = [4, 2, 3]
 
     assert_same(run(epochs=[4, 2, 3]), run(changing(True, on_begin=more), capacity=3))
-    for change in (lambda ctx: ctx.set_hyper("lr", 0.01), lambda ctx: ctx.params, lambda ctx: ctx.network()):
+    for change in (
+        lambda ctx: ctx.set_hyper("lr", 0.01),
+        lambda ctx: ctx.params,
+        lambda ctx: ctx.network(),
+        lambda ctx: ctx.valid_output,
+        lambda ctx: setattr(ctx, "runs", None),
+    ):
         with pytest.raises(CallbackError, match=r"the runs have not begun.*\n.*forces_chunks = True"):
             run(changing(True, on_begin=change))
 
@@ -494,6 +606,16 @@ def test_a_callback_that_forces_no_chunks_gets_the_same_rows(run):
     run(quiet, capacity=2)
     assert calls == [2, 3]
     assert [(r["iteration"], r["epoch"]) for r in rows] == [(0, 1), (0, 2), (1, 1), (2, 1), (2, 2), (0, 3)]
+
+
+def test_a_callback_that_forces_no_chunks_sees_the_scores_of_the_last_epoch(run):
+    seen, forced = [], []
+    quiet = changing(True, on_epoch_end=lambda ctx: seen.append((ctx.epoch, ctx.scores)))
+    run(quiet, capacity=2)
+    run(acting(on_epoch_end=lambda ctx: forced.append((ctx.epoch, ctx.scores))))
+    assert [epoch for epoch, _ in seen] == [2, 3]
+    np.testing.assert_equal(seen[0][1], forced[1][1])
+    assert np.isnan(forced[1][1]["train.loss"]).tolist() == [False, True, False]
 
 
 def test_the_network_of_a_member_predicts_what_it_would(lab, run):

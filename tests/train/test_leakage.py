@@ -1,6 +1,7 @@
 """What lies in rows outside of a run changes nothing that it has fitted, be it NaN or infinite."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import jdl
 from jdl.learners import population
+from jdl.train.sampler import NO_ROW, Sampler
 
 N_ROWS = 60
 TRAIN, TEST, UNUSED = np.arange(0, 36), np.arange(36, 48), np.arange(48, 60)
@@ -124,3 +126,30 @@ def test_validation_rows_are_in_no_statistic(frame):
         assert moved in ([True, True], [False, False])
         unmoved += [row] if moved == [False, False] else []
     assert len(unmoved) == 9
+
+
+@dataclass(frozen=True)
+class Gaps(Sampler):
+    """The rows in order, with a place left empty in the middle of each batch."""
+
+    id: ClassVar[str] = "gaps"
+    shuffles: ClassVar[bool] = False
+
+    def order(self, generator, rows):
+        full = np.arange(rows.n - rows.n % 7).reshape(-1, 7)
+        return np.insert(full, 3, NO_ROW, axis=1).ravel()
+
+
+def test_places_that_a_sampler_leaves_empty_hold_no_row_of_others(frame):
+    """They stand for the run's own first row, not for one counted from the table's end."""
+    numeric = frame[["a", "b", "c"]].fillna(0.0)
+    spoiled = numeric.copy()
+    spoiled.iloc[48:] = np.inf
+    learner = jdl.lrn("regr.mlp", neurons=(5,), epochs=2, batch_size=8, sampler=Gaps())
+    for epochs in (1, 2):
+        made = [
+            learner.set(epochs=epochs).train(jdl.TaskRegr(x, frame["z"].to_numpy()), rows=TRAIN + 1, key=0)
+            for x in (numeric, spoiled)
+        ]
+        for one, other in zip(*(fitted.to_numpy().values() for fitted in made), strict=True):
+            np.testing.assert_array_equal(one, other)

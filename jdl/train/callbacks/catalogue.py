@@ -5,7 +5,7 @@ from typing import Any
 
 from jdl.core.catalogue import Catalogue
 from jdl.core.errors import ConfigError, ConfigTypeError, UnknownNameError
-from jdl.train.callback import HostCallback, InScanCallback, by_weight
+from jdl.train.callback import BETWEEN_CHUNKS, HostCallback, InScanCallback, by_weight
 from jdl.train.callbacks.average import EMA, Polyak
 from jdl.train.callbacks.checkpoint import Checkpoint
 from jdl.train.callbacks.clip import GradClip
@@ -72,7 +72,7 @@ def as_callbacks(callbacks: Any, owner: str) -> tuple[Any, ...]:
     """Callbacks from callbacks or names, one or several.
 
     Raises:
-      ConfigError: Two have the same id.
+      ConfigError: Two have the same id, or one that forces no chunks acts at a stage within chunks.
       ConfigTypeError: Something else than callbacks and names.
     """
     given = callbacks if isinstance(callbacks, list | tuple) else (callbacks,)
@@ -83,10 +83,21 @@ def as_callbacks(callbacks: Any, owner: str) -> tuple[Any, ...]:
                 f"{owner}: 'callbacks' must hold callbacks or their names, got {callback!r}.\n"
                 "Hint: jdl.cb('history'), jdl.callback(on_epoch_end=...); a class wants to be called."
             )
+        if isinstance(callback, HostCallback):
+            _check_reached(callback, owner)
     ids = [callback.id for callback in made]
     if len(set(ids)) < len(ids):
         raise ConfigError(f"{owner}: callbacks need ids of their own, got {', '.join(ids)}.")
     return made
+
+
+def _check_reached(callback: HostCallback, owner: str) -> None:
+    within = [stage for stage in callback.stages if stage not in BETWEEN_CHUNKS]
+    if within and not callback.forces_chunks:
+        raise ConfigError(
+            f"{owner}: callback '{callback.id}' has forces_chunks=False and would never be called at "
+            f"'{within[0]}', which lies within chunks.\nHint: forces_chunks=True, or 'on_epoch_end'."
+        )
 
 
 def in_order(

@@ -14,7 +14,7 @@ from jdl.io.latest import LatestWins
 from jdl.train.callback import HostCallback
 from jdl.train.checkpoint_folder import CheckpointFolder, CheckpointName
 
-# Writing takes processor time from the training, so it takes at most a twentieth of the time.
+# Writing takes processor time from the training: a twentieth, unless a write takes longer than half a second.
 REST = 19.0
 _FIELDS = {
     "freq": Field("int", 1, low=1, doc="Epochs between checkpoints; the last epoch is always written."),
@@ -71,6 +71,7 @@ class Checkpoint(HostCallback):
         self.path: str | os.PathLike[str] | Callable[[], Any] = path
         self.values = with_defaults("callback 'checkpoint'", _FIELDS, given)
         self._folder: CheckpointFolder | None = None
+        self._taken: CheckpointFolder | None = None  # by the run that is going on
         self._writer = LatestWins(self._write, REST)
         self._scores: dict[CheckpointName, float] = {}
 
@@ -100,7 +101,11 @@ class Checkpoint(HostCallback):
         Raises:
           CheckpointError: It holds something else, or another run writes there.
         """
-        self._scores = {}
+        if self._taken is not None:
+            raise CheckpointError(
+                f"{self._taken.path}: another training of this learner is writing there.\n"
+                "Hint: each training that goes on at the same time needs a folder of its own."
+            )
         folder = self.folder(anew=not info.resumed_from)
         folder.check_usable()
         if info.resumed_from != folder.path and folder.names():
@@ -109,6 +114,7 @@ class Checkpoint(HostCallback):
                 "Hint: resume=True goes on from them; or give another folder."
             )
         folder.open()
+        self._taken, self._scores = folder, {}
         for name in folder.names() if self.values["keep_best"] else ():
             try:
                 self._scores[name] = _number(folder.spec(name).get("score"))
@@ -118,11 +124,11 @@ class Checkpoint(HostCallback):
     def on_epoch_end(self, ctx: Any) -> None:
         """Hands the state over to be written, every `freq` epochs; that of the last epoch follows at the end."""
         if ctx.epoch % self.every == 0 and ctx.epoch < ctx.total_epochs and self._writer.idle:
-            self._writer.give(ctx.snapshot(ended=False))
+            self._give(ctx)
 
     def on_end(self, ctx: Any) -> None:
         """Writes the last state, and waits for it."""
-        self._writer.give(ctx.snapshot(ended=True))
+        self._give(ctx)
         self._writer.finish()
 
     def on_exit(self, ctx: Any) -> None:
@@ -131,12 +137,18 @@ class Checkpoint(HostCallback):
         self._writer.finish()
 
     def closed(self) -> None:
-        """Gives the folder back."""
-        if self._folder is not None:
-            self._folder.close()
+        """Gives the folder back, when nothing is written any more."""
+        self._writer.drop()
+        if self._taken is not None:
+            self._taken.close()
+            self._taken = None
 
-    def _write(self, snapshot: Snapshot) -> None:
-        folder, name = self.folder(), snapshot.name
+    def _give(self, ctx: Any) -> None:
+        self._writer.give((self._taken, ctx.snapshot()))
+
+    def _write(self, work: tuple[CheckpointFolder, Snapshot]) -> None:
+        folder, snapshot = work
+        name = snapshot.name
         folder.write(name, {**snapshot.spec, "score": _plain(snapshot.score)}, snapshot.arrays())
         self._scores[name] = snapshot.score
         own = [n for n in folder.names() if (n.first, n.last) == (name.first, name.last)]

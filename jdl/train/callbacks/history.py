@@ -1,5 +1,6 @@
 """The history of all runs as one table, while they train."""
 
+import math
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -33,12 +34,16 @@ class History(HostCallback):
         self.rows += ctx.new_rows
 
     def state(self) -> list[dict[str, Any]]:
-        """The rows so far."""
-        return list(self.rows)
+        """The rows so far, as JSON has them: what is not finite as a text."""
+        return [
+            {name: value if math.isfinite(value) else str(value) for name, value in row.items()} for row in self.rows
+        ]
 
     def restore(self, state: list[dict[str, Any]]) -> None:
         """Goes on behind these rows."""
-        self.rows = list(state)
+        self.rows = [
+            {name: float(value) if isinstance(value, str) else value for name, value in row.items()} for row in state
+        ]
 
     def to_pandas(self) -> pd.DataFrame:
         """A row per run (`iteration`) and epoch, in the order of training."""
