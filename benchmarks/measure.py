@@ -227,7 +227,9 @@ def _cell(value: object) -> str:
 def report(name: str, text: str, claims: Sequence[Claim], data: Any, *, quick: bool) -> None:
     """Print a benchmark's table and claims; a full run writes `benchmarks/results/<name>.json` too."""
     rows = [(c.text, c.value, c.reach, c.verdict) for c in claims]
-    print(f"\n{name}\n\n{text}\n\n{table(('claim', 'measured', 'reach', 'verdict'), rows)}\n")
+    print(f"\n{name}\n\n{text}\n")
+    if rows:
+        print(table(("claim", "measured", "reach", "verdict"), rows) + "\n")
     if quick:
         print("A quick run: nothing was written.")
         return
