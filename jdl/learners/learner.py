@@ -393,7 +393,7 @@ class Learner(metaclass=_Sealing):
         )
 
     def __repr__(self) -> str:
-        inside = "".join(f", {name}={value!r}" for name, value in self._shown().items())
+        inside = "".join(f", {name}={shown(value)}" for name, value in self._shown().items())
         return f"<{self.id}> predict_type={self.predict_type!r}{inside}"
 
     def _shown(self) -> dict[str, Any]:

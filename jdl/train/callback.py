@@ -255,7 +255,7 @@ class HostCallback:
         """
 
     def closed(self) -> None:
-        """Last of all, once for all runs, also after an error."""
+        """Last of all, once for all runs, also after an error; not after one of its own `opened`."""
 
     def state(self) -> Any:
         """What it would need to go on after an interruption; None where that is nothing."""
@@ -305,6 +305,9 @@ class HostCallback:
     def stages(self) -> tuple[str, ...]:
         """The stages that it acts at."""
         return overridden(self, HostCallback)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(id={self.id!r})"
 
 
 def overridden(callback: Any, contract: type) -> tuple[str, ...]:

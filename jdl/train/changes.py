@@ -1,9 +1,11 @@
 """Checks of what host callbacks set: what came is said, and what would have fitted."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
@@ -34,21 +36,46 @@ def checked_epochs(value: Any, n_runs: int) -> Int[np.ndarray, "run"]:
     return np.broadcast_to(values.astype(np.int64), (n_runs,)).copy()
 
 
-def check_like(who: str, value: Any, old: Any) -> None:
-    """Refuses a tree that is not built as another one.
+def made_like(who: str, value: Any, old: Any) -> Any:
+    """A tree that is built as another one, in the types of that.
 
     Raises:
-      ConfigTypeError: It has another structure.
+      ConfigTypeError: It has another structure, or holds what these types cannot.
       ShapeError: An array in it has another shape.
     """
     hint = f"\nHint: {who} = jax.tree.map(function, {who}); arrays have a leading axis of the runs in flight."
     if jax.tree.structure(value) != jax.tree.structure(old):
         raise ConfigTypeError(f"{who}: expected the structure that it had, got {shown(value)}.{hint}")
-    leaves = jax.tree_util.tree_flatten_with_path(old)[0]
-    for (path, leaf), new in zip(leaves, jax.tree.leaves(value), strict=True):
+
+    def made(path: Any, leaf: Any, new: Any) -> Any:
         if np.shape(new) != np.shape(leaf):
             raise ShapeError(
                 f"{who}: expected shape {np.shape(leaf)} at {jax.tree_util.keystr(path)}, got {np.shape(new)}.{hint}"
+            )
+        new = new if hasattr(new, "dtype") else np.asarray(new)
+        if new.dtype == leaf.dtype:
+            return new
+        if _kind(new) > _kind(leaf):
+            raise ConfigTypeError(
+                f"{who}: expected {leaf.dtype} at {jax.tree_util.keystr(path)}, got {new.dtype}.{hint}"
+            )
+        return new.astype(leaf.dtype)
+
+    return jax.tree_util.tree_map_with_path(made, old, value)
+
+
+def check_within_epoch(value: Any, old: Any) -> None:
+    """Refuses runs of which something else was replaced than what an epoch trains.
+
+    Raises:
+      ConfigError: Names it.
+    """
+    for field in fields(old):
+        pairs = zip(*map(jax.tree.leaves, (getattr(value, field.name), getattr(old, field.name))), strict=True)
+        if field.name not in ("train", "memories") and any(a is not b and not np.array_equal(a, b) for a, b in pairs):
+            raise ConfigError(
+                f"ctx.runs: within an epoch 'train' and 'memories' may be replaced, but '{field.name}' was too, which "
+                "the end of the epoch decides.\nHint: replace it at 'on_epoch_begin' or 'on_epoch_end'."
             )
 
 
@@ -100,6 +127,12 @@ def check_written(program: Program, slots: tuple[Slot, ...], hyper: Mapping[str,
                 check_hyper(program, {slot.name: value})
             except ConfigError as error:
                 raise type(error)(str(error).replace("draw(hyper=...)", "ctx.set_hyper", 1)) from None
+
+
+def _kind(leaf: Any) -> int:
+    """Position among kinds of numbers that each hold those before: truth values, integers, floats, all others."""
+    kinds = (np.bool_, np.integer, np.floating)
+    return next((i for i, kind in enumerate(kinds) if jnp.issubdtype(leaf.dtype, kind)), len(kinds))
 
 
 def _what(value: Any) -> str:

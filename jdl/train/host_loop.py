@@ -5,7 +5,7 @@ The arithmetic is that of `run_chunk`, from the same functions; only where the c
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
@@ -67,22 +67,18 @@ def call_all(
 
 @contextmanager
 def opened_callbacks(callbacks: Sequence[HostCallback], info: RunInfo) -> Iterator[None]:
-    """Calls `opened` of each callback, and in the end `closed` of those that opened, whatever others raise.
+    """Calls `opened` of each callback, and in the end `closed` of those that opened, last ones first.
 
     What `closed` raises becomes a warning: the runs are over.
 
     Raises:
       CallbackError: `opened` of a callback raised something else than an error of jdl's.
     """
-    opened: list[HostCallback] = []
-    try:
+    with ExitStack() as opened:
         for callback in callbacks:
             _open(callback, info)
-            opened.append(callback)
+            opened.callback(_close, callback)
         yield
-    finally:
-        for callback in opened:
-            _close(callback)
 
 
 def _open(callback: HostCallback, info: RunInfo) -> None:
@@ -205,20 +201,21 @@ def run_epoch_by_steps(
       The runs after the epoch and the history row of each.
     """
 
-    def stage(name: str, runs: Any, carry: Any, before: Any = None) -> tuple[Any, Any, Any]:
-        """Calls a stage; the runs, their carry, and that before the step, with what callbacks have made of them."""
+    def stage(name: str, carry: Any) -> Any:
+        """Calls a stage; the carry with what callbacks have made of it."""
         ctx.held = shown = replace(runs, train=carry[0], memories=carry[1])
         call_host(callbacks, name, ctx)
         if ctx.held is shown:
-            return runs, carry, before
-        if before is not None:
-            train = _with_changes(before[0], shown.train, ctx.held.train)
-            before = jax.device_put((train, *before[1:]), layout.split())
-        runs = jax.device_put(ctx.held, layout.split())
-        return runs, (runs.train, runs.memories, carry[2]), before
+            return carry
+        made = (ctx.held.train, ctx.held.memories)
+        return (
+            *jax.tree.map(lambda a, b: a if a is b else jax.device_put(a, layout.split()), made, carry[:2]),
+            carry[2],
+        )
 
     functions = step_functions(replace(program, materialise=False), layout)
     orders_placed = jax.device_put(orders, layout.split())
+    ctx.within_epoch = True
     carry = call(functions["epoch_begin"], table, members, runs)
     n_steps = int(-(-np.max(np.asarray(members.n_train)) // program.batch_size))
     losses, weights, outputs = [], [], []
@@ -226,14 +223,16 @@ def run_epoch_by_steps(
         ctx.step = i + 1
         index = np.int32(i)
         ctx.get_batch = partial(call, functions["batch"], table, members, orders_placed, index)
-        runs, before, _ = stage("on_batch_begin", runs, carry)
-        carry, ctx.grads, rest, info = call(functions["gradients"], table, members, runs, before, orders_placed, index)
+        waiting = stage("on_batch_begin", carry)  # of members that do not take the step
+        args = (waiting, orders_placed, index)
+        carry, ctx.held_grads, rest, info = call(functions["gradients"], table, members, runs, *args)
         ctx.loss, ctx.output = np.asarray(info.loss), info.output
-        runs, carry, before = stage("on_after_backward", runs, carry, before)
-        args = (before, carry, ctx.grads, rest, info.weight)
+        changed = stage("on_after_backward", carry)
+        waiting = _with_changes(waiting, carry, changed)
+        args = (waiting, changed, ctx.held_grads, rest, info.weight)
         carry = call(functions["apply"], table, members, runs, *args, index)
-        ctx.grads = None
-        runs, carry, _ = stage("on_batch_end", runs, carry)
+        ctx.held_grads = None
+        carry = stage("on_batch_end", carry)
         losses.append(ctx.loss)
         weights.append(np.asarray(info.weight))
         outputs.append(info.output)
@@ -241,16 +240,20 @@ def run_epoch_by_steps(
     weight = np.stack(weights)
     loss = (np.where(weight > 0, np.stack(losses), 0.0) * weight).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-12)
     ctx.loss = loss
-    for name in ("on_before_valid", *(("on_batch_valid_begin", "on_batch_valid_end") if ctx.evaluated else ())):
-        runs, carry, _ = stage(name, runs, carry)
+    carry = stage("on_before_valid", carry)
+    if ctx.evaluated:
+        carry = stage("on_batch_valid_end", stage("on_batch_valid_begin", carry))
+    ctx.within_epoch = False
     seen = jnp.concatenate(outputs, axis=-2)
     loss = jax.device_put(np.asarray(loss, np.float32), layout.split())
     runs, row = call(functions["finish"], table, members, runs, carry, orders_placed, loss, seen)
     return runs, {name: np.atleast_1d(np.asarray(values)) for name, values in row.items()}
 
 
-def _with_changes(before: Any, shown: Any, changed: Any) -> Any:
-    """The train states before a step, which members that do not take it keep, with what a callback has changed."""
+def _with_changes(waiting: Any, shown: Any, changed: Any) -> Any:
+    """The carry of members that do not take a step, with what a callback has changed in that of those that do."""
+    if changed is shown:
+        return waiting
     old = dict(jax.tree_util.tree_flatten_with_path(shown)[0])
     new = {path: leaf for path, leaf in jax.tree_util.tree_flatten_with_path(changed)[0] if leaf is not old.get(path)}
-    return jax.tree_util.tree_map_with_path(lambda path, leaf: new.get(path, leaf), before)
+    return jax.tree_util.tree_map_with_path(lambda path, leaf: new.get(path, leaf), waiting)

@@ -84,11 +84,18 @@ def run_population(
 def _run_groups(population: Population) -> list[RunOutcome]:
     outcomes: list[RunOutcome] = []
     for first in range(0, len(population.requests), population.plan.group):
-        group = RunsInFlight(population, first)
         try:
-            group.train()
+            outcomes += _run_group(population, first)
         except CallbackError as error:
             error.result = outcomes + (error.result or [])
             raise
-        outcomes += group.outcomes()
     return outcomes
+
+
+def _run_group(population: Population, first: int) -> list[RunOutcome]:
+    group = RunsInFlight(population, first)
+    try:
+        group.train()
+        return group.outcomes()
+    finally:
+        group.release()

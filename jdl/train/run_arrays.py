@@ -50,6 +50,8 @@ def continued(runs: RunState, epoch: int, max_epochs: Int[np.ndarray, "run"]) ->
 
     Those that had ended before others did stay as they are, as they would have without an interruption.
     """
+    if (runs.status == int(Status.RUNNING)).any():
+        return runs
     done = np.asarray(runs.epoch)
     more = (runs.status == int(Status.COMPLETE)) & (done == epoch) & (done < max_epochs)
     return replace(runs, status=np.where(more, int(Status.RUNNING), runs.status).astype(np.int32))

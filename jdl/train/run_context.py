@@ -12,9 +12,8 @@ from flax import nnx
 
 from jdl.core.errors import ConfigError, shown
 from jdl.train.callback import HostCallback
-from jdl.train.changes import check_like, check_written, checked_epochs, spread
+from jdl.train.changes import check_within_epoch, check_written, checked_epochs, made_like, spread
 from jdl.train.hyper_names import slots_of, with_value
-from jdl.train.precision import like
 from jdl.train.program import Program, initial_values
 from jdl.train.state import RunState, evaluation_weights
 
@@ -67,8 +66,10 @@ class RunContext:
       loss: Mean loss of the batch of each run, at the batch stages; of the epoch behind them.
       output: Outputs of the network for the batch, from `on_after_backward` on.
       scores: Column of the history -> value of each run, from `on_valid_end` on; NaN for runs that had ended before.
-      new_rows: The history of the epochs since the callback stage before: a dict per run and epoch.
+      new_rows: The history of the epochs of the last chunk: a dict per run and epoch.
       stopped: Whether a callback asked for the end.
+      held_grads: Gradients of the step, for the engine; callbacks take `grads`.
+      within_epoch: Whether an epoch has begun and not ended.
     """
 
     program: Program
@@ -94,19 +95,25 @@ class RunContext:
     get_batch: Callable[[], Any] | None = None
     get_valid_output: Callable[[], Any] | None = None
     take_snapshot: Callable[[], Any] | None = None
-    _grads: Any = None
+    held_grads: Any = None
+    within_epoch: bool = False
 
     @property
     def runs(self) -> RunState | Any:
-        """State of all runs; may be replaced. It may be kept: the epochs to come leave its memory alone."""
+        """State of all runs; may be replaced, within an epoch but for what its end decides.
+
+        It may be kept: the epochs to come leave its memory alone.
+        """
         self.lent = self.held is not None
         return self.held
 
     @runs.setter
     def runs(self, value: Any) -> None:
         old = self._begun("ctx.runs")
-        check_like("ctx.runs", value, old)
-        self.held, self.lent = like(value, old), True
+        value = made_like("ctx.runs", value, old)
+        if self.within_epoch:
+            check_within_epoch(value, old)
+        self.held, self.lent = value, True
 
     @property
     def evaluated(self) -> bool:
@@ -152,21 +159,19 @@ class RunContext:
     @params.setter
     def params(self, value: Any) -> None:
         runs = self._begun("ctx.params")
-        check_like("ctx.params", value, runs.train.params)
-        self.runs = replace(runs, train=replace(runs.train, params=value))
+        value = made_like("ctx.params", value, runs.train.params)
+        self.held, self.lent = replace(runs, train=replace(runs.train, params=value)), True
 
     @property
     def grads(self) -> Any:
         """Gradients of all runs at `on_after_backward`; may be set."""
-        return self._grads
+        return self.held_grads
 
     @grads.setter
     def grads(self, value: Any) -> None:
-        if value is not None:
-            params = self._begun("ctx.grads").train.params
-            check_like("ctx.grads", value, params)
-            value = like(value, params)
-        self._grads = value
+        if self.held_grads is None:
+            raise ConfigError("ctx.grads: there are gradients at 'on_after_backward' only.")
+        self.held_grads = made_like("ctx.grads", value, self.held_grads)
 
     @property
     def batch(self) -> Any:

@@ -44,7 +44,7 @@ class RunIdentity:
             there = saved.get("parts", {}).get(name)
             if there != here:
                 raise CheckpointError(
-                    f"{folder}: its runs had another {name}: {there}, now {here}.\n"
+                    f"{folder}: its runs had the {name} {there}, now {here}.\n"
                     "Hint: resume with what the checkpoint was written with, or begin in another folder."
                 )
         theirs = saved.get("learner", {})

@@ -76,9 +76,8 @@ class RunsInFlight:
     def __init__(self, population: Population, first: int):
         plan, all_requests = population.plan, population.requests
         requests = list(all_requests[first : first + plan.group])
-        self.program, self.table, self.plan, self.layout = (
-            population.program, population.table, plan, population.layout,
-        )  # fmt: skip
+        self.program, self.table = population.program, population.table
+        self.plan, self.layout = plan, population.layout
         self.capacity, self.hosted, self.callbacks = population.capacity, population.hosted, population.callbacks
         self.report, self.identity, self.resume = population.report, population.identity, population.resume
         self.requests = requests
@@ -121,9 +120,11 @@ class RunsInFlight:
             else:
                 self._train_in_one()
         except BaseException as error:
-            if isinstance(error, CallbackError):
-                error.result = self._recovered(error)
-            call_all(self.callbacks, "on_exit", self.ctx, error)
+            try:
+                if isinstance(error, CallbackError):
+                    error.result = self._recovered(error)
+            finally:
+                call_all(self.callbacks, "on_exit", self.ctx, error)
             raise
         try:
             call_all(self.callbacks, "on_exit", self.ctx)
@@ -142,10 +143,8 @@ class RunsInFlight:
         done = 0
         while True:
             n_epochs = 0 if ctx.stopped else min(self.capacity, self.longest - done)
-            self._run_chunk(fresh=done == 0, n_epochs=n_epochs)
-            self.begun = True
-            done += n_epochs
-            ctx.epoch = done
+            done += self._run_chunk(fresh=done == 0, n_epochs=n_epochs)
+            self.begun, ctx.epoch = True, done
             if ctx.stopped:
                 break
             self._report()
@@ -155,8 +154,7 @@ class RunsInFlight:
                 break
             self._next_orders()
         ended = ctx.held
-        call_all(self.callbacks, "on_end", ctx)
-        self._take_changes()
+        self._call_on_end()
         if self._running() or ctx.held is not ended:
             self._end()
 
@@ -179,10 +177,16 @@ class RunsInFlight:
             self._report()
             call_host(self.callbacks, "on_epoch_end", ctx)
             self._take_changes()
-        call_all(self.callbacks, "on_end", ctx)
-        self._take_changes()
+        self._call_on_end()
         self._end()
         self.run_seconds = time.perf_counter() - start - self.compile_seconds
+
+    def _call_on_end(self) -> None:
+        """What callbacks change at the end counts, though one of them raises: a checkpoint holds it."""
+        try:
+            call_all(self.callbacks, "on_end", self.ctx)
+        finally:
+            self._take_changes()
 
     def _end(self) -> None:
         """Ends the runs that are still going on, and predicts."""
@@ -198,21 +202,24 @@ class RunsInFlight:
             self._end()
             return self.outcomes()
         except Exception as second:
-            error.add_note(f"What was trained until then is lost: {type(second).__name__}: {second}")
+            if str(second) != str(error):  # where a callback in the scan raises while traced, nothing was trained
+                error.add_note(f"What was trained until then is lost: {type(second).__name__}: {second}")
             return None
 
     def _take_changes(self) -> None:
         """Takes over what callbacks have changed."""
         if self.ctx.held is not self.runs:
             self.runs = self.ctx.held = self._place(self.ctx.held)
-            self._forget_later_epochs()
+            self._fit_history()
         self._take_budget()
 
-    def _forget_later_epochs(self) -> None:
-        """Drops the history behind the epochs at which the runs are: one may have been set to where it once was."""
+    def _fit_history(self) -> None:
+        """Brings the history to the epochs at which the runs are: one may have been set back, or to another's state."""
         epochs, ctx = self._epochs_done(), self.ctx
-        if (epochs < self.epochs).any():
-            self.histories = [[self._history(i)[:n]] for i, n in enumerate(epochs)]
+        if (epochs != self.epochs).any():
+            for i, n in enumerate(epochs):
+                kept = self._history(i)[:n]
+                self.histories[i] = [np.pad(kept, ((0, n - len(kept)), (0, 0)), constant_values=np.nan)]
             at = dict(zip(ctx.iterations, epochs, strict=True))
             ctx.rows = [row for row in ctx.rows if row["epoch"] <= at[row["iteration"]]]
         self.epochs = epochs
@@ -242,7 +249,7 @@ class RunsInFlight:
             "asked": [int(epochs) for epochs in self.asked],
             "budget": [int(epochs) for epochs in ctx.budget],
             "stopped": ctx.stopped,
-            "n_epochs": max(map(len, histories)),
+            "n_epochs": int(self.epochs.max()),
             "callbacks": callback_states(ctx.callbacks),
         }
         name = CheckpointName(ctx.iterations[0], ctx.iterations[-1], ctx.epoch)
@@ -277,7 +284,9 @@ class RunsInFlight:
             ctx.budget = np.asarray(spec["budget"])  # which a callback may have changed
             self._take_budget()
         self.resume.check_epochs(spec["epoch"], max(self.longest, *self.asked))
-        runs = continued(arrays["runs"], spec["epoch"], ctx.budget)
+        runs = arrays["runs"]
+        if not spec["stopped"]:
+            runs = continued(runs, spec["epoch"], ctx.budget)
         self.epochs = np.asarray(runs.epoch, np.int64)
         self.histories = [[history[:done]] for history, done in zip(arrays["history"], self.epochs, strict=True)]
         ctx.rows = history_rows(arrays["history"], columns, ctx.iterations, np.zeros_like(self.epochs), self.epochs)
@@ -307,7 +316,7 @@ class RunsInFlight:
         if by == "step":
             self._run_steps()
         else:
-            self._run_chunk(fresh=False, n_epochs=n_epochs)
+            ctx.epoch = done + self._run_chunk(fresh=False, n_epochs=n_epochs)
         if ctx.evaluated:
             call_host(self.callbacks, "on_valid_end", ctx)
 
@@ -328,7 +337,8 @@ class RunsInFlight:
         self.ctx.held = self.runs
         self._note(np.stack([row[name] for name in history_columns(self.program)], axis=-1)[:, None])
 
-    def _run_chunk(self, *, fresh: bool, n_epochs: int) -> None:
+    def _run_chunk(self, *, fresh: bool, n_epochs: int) -> int:
+        """Up to so many epochs; those that the longest run has done, for all may have ended before."""
         function = chunk_function(self.program, self.layout, self.capacity, begins=not self.hosted)
         if self.ctx.lent:  # a chunk takes the memory of its runs over
             self.runs, self.ctx.lent = self._call(copy_function(self.layout), self.runs), False
@@ -342,27 +352,29 @@ class RunsInFlight:
         self.ctx.held = self.runs  # at once: what it was is gone, and waiting for the numbers may be interrupted
         history = np.asarray(history)
         self.run_seconds += time.perf_counter() - start
-        self._note((history[None] if self.plan.strategy == "loop" else history)[:, :n_epochs])
+        return self._note((history[None] if self.plan.strategy == "loop" else history)[:, :n_epochs])
 
-    def _note(self, block: np.ndarray) -> None:
-        """Takes the history of a chunk: of each run the epochs that it has done in it.
+    def _note(self, block: np.ndarray) -> int:
+        """Takes the history of a chunk: of each run the epochs that it has done in it. Returns the most of these.
 
         Args:
           block: Rows by run and epoch; what a run has not done is anything.
         """
-        ctx, before, n_epochs = self.ctx, self.epochs, block.shape[1]
+        ctx, before = self.ctx, self.epochs
         self.epochs = self._epochs_done()
-        if not n_epochs:
-            return
         done = self.epochs - before
+        n_epochs = int(done.max())
+        if not n_epochs:
+            return 0
         for history, rows, n in zip(self.histories, block, done, strict=False):
             history.append(rows[:n])
         if self.callbacks:
             columns = history_columns(self.program)
             ctx.new_rows = history_rows(block, columns, ctx.iterations, before, self.epochs)
             ctx.rows += ctx.new_rows
-            last = np.where((done == n_epochs)[:, None], block[: len(done), -1], np.nan)
+            last = np.where((done == n_epochs)[:, None], block[: len(done), n_epochs - 1], np.nan)
             ctx.scores = dict(zip(columns, np.moveaxis(last, -1, 0), strict=True))
+        return n_epochs
 
     def _history(self, i: int) -> np.ndarray:
         """All epochs of a run so far."""
@@ -391,6 +403,10 @@ class RunsInFlight:
     def _next_orders(self) -> None:
         if self.program.shuffle:
             self.stacked = replace(self.stacked, orders=self._place(self._orders()))
+
+    def release(self) -> None:
+        """Lets go of what would keep these runs in memory until Python looks for cycles."""
+        self.ctx.get_valid_output = self.ctx.take_snapshot = None
 
     def outcomes(self) -> list[RunOutcome]:
         """What came of each run."""

@@ -74,6 +74,9 @@ class Weighted(Sampler):
         own = self.weights[rows.rows]
         return generator.choice(rows.n, size=self.n or rows.n, replace=self.replacement, p=own / own.sum())
 
+    def __repr__(self) -> str:
+        return f"Weighted(weights={shown(self.weights)}, replacement={self.replacement}, n={self.n})"
+
 
 @dataclass(frozen=True)
 class ClassBalanced(Sampler):

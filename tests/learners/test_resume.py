@@ -199,6 +199,11 @@ def zeroed(event):
     return event.replace(state=replace(event.state, params=params))
 
 
+def doubled(event):
+    params = jax.tree.map(lambda leaf: 2.0 * leaf, event.state.params)
+    return event.replace(state=replace(event.state, params=params))
+
+
 def stop_at_two(ctx):
     if ctx.epoch == 2:
         ctx.stop()
@@ -212,6 +217,44 @@ def test_runs_that_a_callback_had_stopped_stay_so(tmp_path):
         again = cross_validated(learner(5, tmp_path / "ck", callbacks=callbacks, resume=True))
     assert_equal(first, again)
     assert {outcome.status for outcome in again.outcomes} == {"stopped_early"}
+
+
+def test_runs_that_were_stopped_at_their_last_epoch_stay_as_they_are(tmp_path):
+    """The end of a run, with its in-scan callbacks, comes once."""
+
+    def stop(ctx):
+        if ctx.epoch == 3:
+            ctx.stop()
+
+    callbacks = [jdl.callback(id="more", on_end=doubled), jdl.callback(id="stop", on_epoch_end=stop)]
+    first = cross_validated(learner(3, tmp_path / "ck", callbacks=callbacks))
+    assert_equal(first, cross_validated(learner(5, tmp_path / "ck", callbacks=callbacks, resume=True)))
+
+
+def test_a_checkpoint_is_named_by_the_epoch_that_was_reached(tmp_path):
+    """All runs stop within a chunk of fifty epochs here."""
+    options = {"validate": 0.3, "patience": 1, "opt.lr": 0.5}
+    first = cross_validated(learner(60, tmp_path / "ck", freq=50, **options))
+    longest = max(outcome.fitted.epochs for outcome in first.outcomes)
+    assert epochs_in(tmp_path / "ck") == [longest] and longest < 50
+    with pytest.warns(jdl.JdlWarning, match="3 of 3 runs had been stopped early"):
+        again = cross_validated(learner(longest, tmp_path / "ck", freq=50, resume=True, **options))
+    assert_equal(first, again)
+
+
+def test_a_folder_that_cannot_be_read_is_given_back(tmp_path, monkeypatch):
+    cross_validated(learner(2, tmp_path / "ck"))
+    checkpoint = Checkpoint(tmp_path / "ck", keep_best=True)
+    made = learner(3, callbacks=[checkpoint], resume=True)
+
+    def broken(self, folder):
+        raise OSError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "_scores_in", broken)
+        with pytest.raises(CallbackError, match="gone"):
+            cross_validated(made)
+    assert cross_validated(made).outcomes[0].fitted.epochs == 3
 
 
 def test_a_budget_below_what_was_done_ends_the_run(tmp_path):
@@ -307,14 +350,14 @@ def test_a_full_disk_is_an_error_and_leaves_the_earlier_checkpoint_whole(tmp_pat
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"folds": 4}, "another rows"),
-        ({"key": 5}, "another rows"),
+        ({"folds": 4}, "runs had the rows"),
+        ({"key": 5}, "runs had the rows"),
         ({"epochs": 2}, "3 epochs are done, but epochs=2"),
         ({"batch_size": 16}, "batch_size=32"),
         ({"neurons": (7,)}, "neurons"),
         ({"opt.lr": 0.5}, "opt.lr"),
-        ({"task": "wine"}, "another task"),
-        ({"validate": 0.2}, "another rows"),
+        ({"task": "wine"}, "runs had the task"),
+        ({"validate": 0.2}, "runs had the rows"),
     ],
 )
 def test_other_runs_are_refused(tmp_path, change, message):
@@ -431,7 +474,7 @@ def test_other_weights_are_other_data(tmp_path):
         if i == 0:
             made.train(task)
         else:
-            with pytest.raises(CheckpointError, match="another data"):
+            with pytest.raises(CheckpointError, match="runs had the data"):
                 made.train(task)
 
 

@@ -1,17 +1,19 @@
 """Callbacks in Python between compiled chunks: when they are called, what they see, and what they may change."""
 
 import copy
+import gc
 import pickle
 import time
-from dataclasses import replace
-from typing import Any
+import weakref
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
 import pytest
 
 from jdl.core.errors import CallbackError, JdlError
-from jdl.train.callback import STAGES, HostCallback
+from jdl.train.callback import STAGES, HostCallback, InScanCallback
 from jdl.train.optimizer import sgd
 from jdl.train.progress import Progress
 from jdl.train.runs_in_flight import RunsInFlight
@@ -252,18 +254,69 @@ def test_runs_may_be_replaced(run, stage):
 
 
 @pytest.mark.parametrize("stage", ["on_batch_begin", "on_after_backward", "on_batch_end", "on_before_valid"])
-def test_all_of_the_runs_may_be_replaced_within_an_epoch(run, stage):
-    """Here the second epoch of the first run is called off."""
-
+def test_what_the_end_of_an_epoch_decides_is_not_replaced_within_one(run, plain, assert_same, stage):
     def call_off(ctx):
-        if ctx.epoch == 2:
-            status = np.array(ctx.runs.status)
-            status[0] = int(Status.STOPPED_EARLY)
-            ctx.runs = replace(ctx.runs, status=status)
+        ctx.runs = replace(ctx.runs, status=np.full_like(ctx.runs.status, int(Status.STOPPED_EARLY)))
 
-    outcomes = run(acting(**{stage: call_off}))
-    assert [o.epochs for o in outcomes] == [1, 1, 2]
-    assert outcomes[0].status == Status.STOPPED_EARLY and len(outcomes[0].history) == 1
+    with pytest.raises(CallbackError, match="within an epoch 'train' and 'memories' may be replaced, but 'status' was"):
+        run(acting(**{stage: call_off}))
+    watched = run(acting(**{stage: lambda ctx: None}))
+    copied = run(acting(**{stage: lambda ctx: setattr(ctx, "runs", jax.tree.map(np.array, ctx.runs))}))
+    assert_same(watched, copied)
+
+
+@pytest.mark.parametrize("stage", ["on_batch_begin", "on_after_backward", "on_batch_end", "on_before_valid"])
+def test_changes_within_an_epoch_leave_runs_that_have_ended_alone(lab, run, stage):
+    """Though in-scan callbacks are called for them at the beginning of each epoch, to no effect."""
+
+    @dataclass(frozen=True)
+    class Shrink(InScanCallback):
+        id: ClassVar[str] = "shrink"
+
+        def on_epoch_begin(self, memory, event):
+            params = jax.tree.map(lambda leaf: 0.5 * leaf, event.state.params)
+            return memory, event.replace(state=replace(event.state, params=params))
+
+    program = lab.program("mse", optimizer=SGD, callbacks=(Shrink(),))
+    same = acting(**{stage: lambda ctx: ctx.set_hyper("lr", ctx.hyper("lr"))})
+    nothing = acting(**{stage: lambda ctx: None})
+    ended, expected = (run(callback, program=program, epochs=[3, 1, 3])[1] for callback in (same, nothing))
+    jax.tree.map(np.testing.assert_array_equal, ended.params, expected.params)
+
+
+def test_a_run_that_takes_over_another_goes_on_from_there(run):
+    """Its history has a gap where it trained nothing of its own."""
+
+    def take_over(ctx):
+        if ctx.epoch == 3:
+            runs = jax.tree.map(np.array, ctx.runs)
+            jax.tree.map(lambda leaf: leaf.__setitem__(1, leaf[0]), runs)
+            ctx.runs = runs
+            ctx.total_epochs = [5, 5, 2]
+
+    outcomes = run(acting(on_epoch_end=take_over), epochs=[4, 1, 2])
+    assert [o.epochs for o in outcomes] == [5, 5, 2]
+    assert [len(o.history) for o in outcomes] == [5, 5, 2]
+    assert np.isfinite(outcomes[1].history[:, 0]).tolist() == [True, False, False, True, True]
+
+
+def test_gradients_are_taken_as_in_scan_callbacks_gave_them(lab, run):
+    """Parameters are bfloat16 here, gradients float32."""
+
+    @dataclass(frozen=True)
+    class Precise(InScanCallback):
+        id: ClassVar[str] = "precise"
+
+        def on_after_backward(self, memory, event):
+            return memory, event.replace(grads=jax.tree.map(lambda g: g.astype(np.float32) / 3, event.grads))
+
+    program = replace(lab.program("mse", optimizer=SGD, callbacks=(Precise(),)), precision="bfloat16")
+    looked, other = (
+        run(acting(**{stage: lambda ctx: None}), program=program) for stage in ("on_after_backward", "on_batch_end")
+    )
+    for a, b in zip(looked, other, strict=True):
+        np.testing.assert_array_equal(a.history, b.history)
+        jax.tree.map(np.testing.assert_array_equal, a.params, b.params)
 
 
 def test_runs_that_are_set_back_train_their_epochs_again(run, plain):
@@ -367,6 +420,51 @@ def test_on_end_of_all_is_called_whatever_one_raises(run):
     with pytest.raises(CallbackError, match=r"'acting' failed at stage 'on_end'.*at the end") as caught:
         run(acting(on_end=fail), other)
     assert ends == [3] and [o.epochs for o in caught.value.result] == EPOCHS
+
+
+def test_what_callbacks_changed_at_the_end_counts_though_one_raises(lab, run):
+    def zero(ctx):
+        ctx.params = jax.tree.map(lambda leaf: 0.0 * leaf, ctx.params)
+
+    def fail(ctx):
+        raise ValueError("at the end")
+
+    with pytest.raises(CallbackError) as caught:
+        run(acting(id="zero", on_end=zero), acting(on_end=fail), program=lab.program("mse", optimizer=SGD))
+    assert sum(float(np.abs(leaf).sum()) for o in caught.value.result for leaf in jax.tree.leaves(o.params)) == 0.0
+
+
+def test_on_exit_is_called_though_the_recovery_is_interrupted(run, monkeypatch):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    def fail(ctx):
+        monkeypatch.setattr(RunsInFlight, "_end", interrupted)
+        raise ValueError("the user's")
+
+    exits = []
+    with pytest.raises(KeyboardInterrupt):
+        run(acting(on_epoch_end=fail, on_exit=lambda ctx: exits.append(ctx.epoch)))
+    assert exits == [1]
+
+
+def test_runs_that_have_ended_leave_the_memory_at_once(run):
+    """Groups are there because memory does not hold more."""
+    alive: list[int] = []
+    groups: dict[tuple[int, ...], Any] = {}
+
+    def count(ctx):
+        groups[ctx.iterations] = weakref.ref(ctx)
+        alive.append(sum(ref() is not None for ref in groups.values()))
+
+    gc.collect()
+    gc.disable()
+    try:
+        run(acting(on_epoch_end=count), group=1)
+    finally:
+        gc.enable()
+    assert max(alive) == 1 and len(groups) == 3
+    assert not any(ref() is not None for ref in groups.values())
 
 
 def test_what_cannot_be_recovered_hides_no_error(lab, run, monkeypatch):
@@ -523,6 +621,7 @@ def set_first(name, value):
         (lambda ctx: setattr(ctx, "runs", None), "ctx.runs: expected the structure that it had, got None"),
         (lambda ctx: setattr(ctx, "runs", ctx.runs.train), "ctx.runs: expected the structure that it had"),
         (lambda ctx: setattr(ctx, "params", {"a": 1}), "ctx.params: expected the structure that it had, got {'a': 1}"),
+        (set_first("params", lambda leaf: leaf + 1j), "ctx.params: expected float32 at .*, got complex64"),
         (set_first("params", lambda leaf: leaf[0]), r"ctx.params: expected shape .* at .*bias.*got"),
     ],
 )

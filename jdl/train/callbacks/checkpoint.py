@@ -113,13 +113,10 @@ class Checkpoint(HostCallback):
                 f"{folder.path}: holds checkpoints of another run, up to '{folder.names()[-1]}'.\n"
                 "Hint: resume=True goes on from them; or give another folder."
             )
+        self._writer.drop()  # what an interrupted run may have left it with
+        scores = self._scores_in(folder) if self.values["keep_best"] else {}
         folder.open()
-        self._taken, self._scores = folder, {}
-        for name in folder.names() if self.values["keep_best"] else ():
-            try:
-                self._scores[name] = _number(folder.spec(name).get("score"))
-            except CheckpointError:
-                continue  # a damaged one is the best of none
+        self._taken, self._scores = folder, scores
 
     def on_epoch_end(self, ctx: Any) -> None:
         """Hands the state over to be written, every `freq` epochs; that of the last epoch follows at the end."""
@@ -138,10 +135,21 @@ class Checkpoint(HostCallback):
 
     def closed(self) -> None:
         """Gives the folder back, when nothing is written any more."""
-        self._writer.drop()
-        if self._taken is not None:
-            self._taken.close()
-            self._taken = None
+        taken, self._taken = self._taken, None
+        try:
+            self._writer.drop()
+        finally:
+            if taken is not None:
+                taken.close()
+
+    def _scores_in(self, folder: CheckpointFolder) -> dict[CheckpointName, float]:
+        scores = {}
+        for name in folder.names():
+            try:
+                scores[name] = _number(folder.spec(name).get("score"))
+            except CheckpointError:
+                continue  # a damaged one is the best of none
+        return scores
 
     def _give(self, ctx: Any) -> None:
         self._writer.give((self._taken, ctx.snapshot()))

@@ -22,16 +22,24 @@ class History(HostCallback):
     forces_chunks: ClassVar[bool] = False
 
     def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
+        self._rows: dict[tuple[int, int], dict[str, Any]] = {}
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """A dict per run and epoch, in the order of training."""
+        return list(self._rows.values())
 
     def opened(self, info: Any) -> None:
         """Forgets what another training has left."""
         del info
-        self.rows = []
+        self._rows = {}
 
     def on_epoch_end(self, ctx: Any) -> None:
-        """Takes the new rows."""
-        self.rows += ctx.new_rows
+        """Takes the new rows; those of epochs that are trained again take the place of the earlier ones."""
+        self._take(ctx.new_rows)
+
+    def _take(self, rows: list[dict[str, Any]]) -> None:
+        self._rows |= {(row["iteration"], row["epoch"]): row for row in rows}
 
     def state(self) -> list[dict[str, Any]]:
         """The rows so far, as JSON has them: what is not finite as a text."""
@@ -40,10 +48,10 @@ class History(HostCallback):
         ]
 
     def restore(self, state: list[dict[str, Any]]) -> None:
-        """Goes on behind these rows."""
-        self.rows = [
-            {name: float(value) if isinstance(value, str) else value for name, value in row.items()} for row in state
-        ]
+        """Goes on behind these rows, and those there are of runs that were in flight before."""
+        self._take(
+            [{name: float(value) if isinstance(value, str) else value for name, value in row.items()} for row in state]
+        )
 
     def to_pandas(self) -> pd.DataFrame:
         """A row per run (`iteration`) and epoch, in the order of training."""
