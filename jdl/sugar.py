@@ -6,7 +6,7 @@ from typing import Any, overload
 import optax
 
 from jdl.core.catalogue import Catalogue, Names
-from jdl.core.errors import UnknownNameError
+from jdl.core.errors import ConfigTypeError, UnknownNameError, shown
 from jdl.learners.catalogue import LEARNERS
 from jdl.learners.graph_nodes import PARTS
 from jdl.learners.learner import Learner
@@ -156,8 +156,15 @@ def opt(name: Any = None, **hyperparameters: Any) -> Any:
     >>> opt("adamw", lr=1e-3).get("lr")
     0.001
     """
+    if isinstance(name, optax.MultiSteps):
+        name = name.gradient_transformation()
     if isinstance(name, optax.GradientTransformation):
         return Optimizer.of(name, **hyperparameters)
+    if callable(name):
+        raise ConfigTypeError(
+            f"opt: expected a name or an Optax transformation, got {shown(name)}.\n"
+            "Hint: call what makes the transformation: jdl.opt(optax.yogi(1e-2))."
+        )
     return _look_up(OPTIMIZERS, name, (), hyperparameters)
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import jax
 from flax import nnx
 
-from jdl.core.errors import CheckpointError, JdlWarning
+from jdl.core.errors import CheckpointError, JdlWarning, shown
 from jdl.io.arrays import fill, flatten
 from jdl.io.codec import Arrays, Codec, Form, Named
-from jdl.io.directory import check_path, read_directory, write_directory
+from jdl.io.directory import HEAD, check_path, read_directory, read_head, write_directory
 from jdl.io.names import Trust, Trusted
 from jdl.io.sklearn_parts import from_bytes, is_sklearn, to_bytes
 from jdl.learners.fitted_neural import FittedNeural
@@ -25,6 +25,7 @@ from jdl.learners.neural import NeuralLearner
 from jdl.networks.layer import LayerKind
 from jdl.networks.layers.named import kind_of, name_of_kind
 from jdl.pipeline.stage import StageChain
+from jdl.train.optimizer import OptimizerStructure
 from jdl.train.precision import kept
 from jdl.train.program import initial_values
 from jdl.train.runs import RunOutcome
@@ -35,6 +36,8 @@ _WHAT = "fitted learner"
 def save(fitted: FittedLearner, path: str | os.PathLike[str], overwrite: bool = False) -> None:
     """Writes a fitted learner to a folder; see `FittedLearner.save`."""
     check_path(path, "save")
+    if overwrite:
+        _check_is_model(Path(path))
     spec, arrays = CODEC.encode(fitted)
     write_directory(path, {"what": _WHAT, "object": spec}, arrays, overwrite)
 
@@ -76,6 +79,18 @@ def load(path: str | os.PathLike[str], trust: Trusted = ()) -> FittedLearner:
     return loaded
 
 
+def _check_is_model(path: Path) -> None:
+    """Refuses to replace what jdl has written, but is no model: a checkpoint, for one."""
+    if not (path / HEAD).is_file():
+        return
+    try:
+        spec = read_head(path)["spec"]
+    except CheckpointError:  # a damaged one
+        return
+    if not isinstance(spec, dict) or spec.get("what") != _WHAT:
+        raise CheckpointError(f"{path}: holds no fitted learner, and is not replaced by one.\nHint: another path.")
+
+
 # -- how what is no plain dataclass is taken apart
 
 
@@ -95,8 +110,14 @@ def _lasting_node(op: Any) -> Any:
 
 
 def _lasting(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Hyperparameters less what belongs to one training run: callbacks on the host, and where it went on from."""
+    """Hyperparameters less what belongs to one training run: callbacks on the host, and where it went on from.
+
+    What only training needs, and what cannot be saved, is left out too.
+    """
     kept = dict(values)
+    for name in ("optimizer", "sampler"):
+        if name in kept and not CODEC.can_encode(kept[name]):
+            _say_left_out(f"{name} {shown(kept.pop(name))}")
     if "callbacks" in kept:
         kept["callbacks"] = tuple(callback for callback in kept["callbacks"] if _kept(callback))
     if "resume" in kept:
@@ -108,13 +129,17 @@ def _kept(callback: Any) -> bool:
     """Whether a callback can be saved; it acts while training only, so that a model is whole without it."""
     if CODEC.can_encode(callback):
         return True
+    _say_left_out(f"callback '{callback.id}'")
+    return False
+
+
+def _say_left_out(what: str) -> None:
     warnings.warn(
-        f"save: callback '{callback.id}' is not saved, for it holds what has no importable name. Predictions do not "
-        "depend on it; whoever trains the loaded learner again gives it once more.",
+        f"save: {what} is not saved, for it is or holds what has no importable name. Predictions do not depend on it; "
+        "whoever trains the loaded learner again gives it once more.",
         JdlWarning,
         stacklevel=2,
     )
-    return False
 
 
 def _make_learner(values: Mapping[str, Any], trust: Trust) -> Learner:
@@ -132,7 +157,10 @@ def _take_neural(fitted: FittedNeural) -> dict[str, Any]:
     run = {f.name: getattr(fitted.run, f.name) for f in fields(RunOutcome)}
     # Outputs for test rows are part of a result, not of a model.
     run |= {"params": Arrays(fitted.run.params), "rest": Arrays(fitted.run.rest), "outputs": fitted.run.outputs[:0]}
-    return {**_values(fitted), "program": replace(program, callbacks=callbacks), "run": run}
+    program = replace(program, callbacks=callbacks)
+    if not CODEC.can_encode(program.optimizer):
+        program = replace(program, optimizer=OptimizerStructure("adam"))  # it averages nothing either
+    return {**_values(fitted), "program": program, "run": run}
 
 
 def _make_neural(values: Mapping[str, Any], trust: Trust) -> FittedNeural:

@@ -112,6 +112,21 @@ def spread(name: str, slot: Slot, value: Any, runs: Any, n_runs: int) -> np.ndar
     return np.concatenate([values, np.repeat(values[-1:], lead[0] - n_runs, axis=0)])
 
 
+def check_terms(program: Program, slots: tuple[Slot, ...]) -> None:
+    """Refuses to set what the optimizer has left out of the program.
+
+    Raises:
+      ConfigError: Names it.
+    """
+    for slot in slots:
+        own = slot.name.removeprefix("opt.")
+        if own != slot.name and not program.optimizer.has_term(own):
+            raise ConfigError(
+                f"ctx.set_hyper: '{slot.name}' has no effect: {program.optimizer.name} with {own}=0 has no such term.\n"
+                f"Hint: give the optimizer any {own} above 0, and set it to what it is to be at 'on_begin'."
+            )
+
+
 def check_written(program: Program, slots: tuple[Slot, ...], hyper: Mapping[str, Any], runs: Any, n_runs: int) -> None:
     """Refuses hyperparameters that are out of range in some run.
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -55,7 +56,7 @@ class OptimizerStructure:
         """
         rates = Rates(hyper, self.groups, factors)
         if self.transform is not None:
-            return optax.chain(self.transform, descended(rates, sign=1.0))
+            return optax.chain(_naming_errors(self.transform), descended(rates, sign=1.0))
         built = KINDS[self.name].build(hyper, frozenset(self.flags), rates)
         if not any(group.frozen for group in self.groups):
             return built
@@ -73,6 +74,10 @@ class OptimizerStructure:
     def averages(self) -> bool:
         """Whether other parameters predict than those that are trained."""
         return self.transform is None and KINDS[self.name].evaluate is not None
+
+    def has_term(self, name: str) -> bool:
+        """Whether a hyperparameter acts: some optimizers leave a term out where its value is 0."""
+        return self.transform is not None or name not in KINDS[self.name].structural or name in self.flags
 
     @property
     def accumulates(self) -> bool:
@@ -217,6 +222,24 @@ class Optimizer:
         return f"{self.name}({inside})"
 
 
+def _naming_errors(transform: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The transformation, whose errors are those of the optimizer."""
+
+    def named(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return function(*args, **kwargs)
+            except Exception as error:
+                raise ConfigError(
+                    f"optimizer '{TRANSFORMATION}': the transformation fails on the parameters of this network: "
+                    f"{type(error).__name__}: {error}"
+                ) from error
+
+        return call
+
+    return optax.GradientTransformation(named(transform.init), named(transform.update))
+
+
 def _check_arguments(transform: optax.GradientTransformation) -> None:
     """Refuses a transformation whose `update` needs more than gradients, state and parameters."""
 
@@ -224,7 +247,7 @@ def _check_arguments(transform: optax.GradientTransformation) -> None:
         return transform.update(params, transform.init(params), params)
 
     try:
-        jax.eval_shape(step, {"kernel": np.zeros((2, 2), np.float32), "bias": np.zeros(2, np.float32)})
+        _, state = jax.eval_shape(step, {"kernel": np.zeros((2, 2), np.float32), "bias": np.zeros(2, np.float32)})
     except TypeError as error:
         # Of wrapped functions no signature says what they need: only calling one does.
         if "required keyword-only argument" in str(error):
@@ -236,6 +259,11 @@ def _check_arguments(transform: optax.GradientTransformation) -> None:
     except Exception:
         # Made for the parameters of one network, as by a tree of labels: whether it fits shows when a run begins.
         return
+    if any(jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) for leaf in jax.tree.leaves(state)):
+        raise ConfigError(
+            f"optimizer '{TRANSFORMATION}': the transformation keeps a random key of JAX's, which the state of a run "
+            "does not hold.\nHint: noise on gradients is a callback's business, see examples/07_callbacks.py."
+        )
 
 
 def _check_together(who: str, values: dict[str, Any]) -> None:

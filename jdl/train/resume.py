@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jdl.core.errors import CallbackError, CheckpointError, JdlWarning
+from jdl.core.errors import CallbackError, CheckpointError, JdlWarning, shown
 from jdl.train.callback import HostCallback
 from jdl.train.checkpoint_folder import CheckpointFolder, CheckpointName
 from jdl.train.run_identity import RunIdentity
@@ -143,11 +143,12 @@ def callback_states(callbacks: Mapping[str, HostCallback]) -> dict[str, Any]:
     states = {id: callback.state() for id, callback in callbacks.items()}
     for id, state in states.items():
         try:
-            json.dumps(state, allow_nan=False)
+            if json.loads(json.dumps(state, allow_nan=False)) != state:
+                raise ValueError(f"{shown(state)} would not come back as it is")
         except (TypeError, ValueError) as error:
             raise CheckpointError(
                 f"callback '{id}': its state cannot be saved: {error}.\nHint: numbers, texts, lists and dicts of them, "
-                "as JSON has them; float(x) makes a number of NumPy's, None may stand for NaN."
+                "as JSON has them (keys are texts); float(x) makes a number of NumPy's, None may stand for NaN."
             ) from error
     return {id: {"class": _class_of(callbacks[id]), "state": s} for id, s in states.items() if s is not None}
 

@@ -12,7 +12,7 @@ from flax import nnx
 
 from jdl.core.errors import ConfigError, shown
 from jdl.train.callback import HostCallback
-from jdl.train.changes import check_within_epoch, check_written, checked_epochs, made_like, spread
+from jdl.train.changes import check_terms, check_within_epoch, check_written, checked_epochs, made_like, spread
 from jdl.train.hyper_names import slots_of, with_value
 from jdl.train.program import Program, initial_values
 from jdl.train.state import RunState, evaluation_weights
@@ -41,7 +41,7 @@ class RunInfo:
     resumed: bool = False
 
 
-@dataclass
+@dataclass(slots=True, weakref_slot=True)
 class RunContext:
     """What host callbacks see. All arrays have a leading member axis, an entry per run in `iterations`.
 
@@ -207,11 +207,12 @@ class RunContext:
 
         Raises:
           UnknownNameError: There is none of that name.
-          ConfigError: A value out of range.
+          ConfigError: A value out of range, or one that the optimizer has no term for, because it was 0.
           ShapeError: Another number of values.
         """
         runs = self._begun("ctx.set_hyper")
         slots = slots_of(runs.train.hyper, name, "ctx.set_hyper")
+        check_terms(self.program, slots)
         value = spread(name, slots[0], value, runs, len(self.iterations))
         train = with_value(runs.train, slots, value)
         check_written(self.program, slots, train.hyper, runs, len(self.iterations))

@@ -134,8 +134,18 @@ class FunctionSampler(Sampler):
             pass
 
     def order(self, generator: np.random.Generator, rows: SamplerRows) -> Int[np.ndarray, "position"]:
-        """What the function returns."""
-        return np.asarray(self.function(generator, rows))
+        """What the function returns.
+
+        Raises:
+          ConfigError: It fails.
+        """
+        try:
+            return np.asarray(self.function(generator, rows))
+        except Exception as error:
+            raise ConfigError(
+                f"sampler: the function {shown(self.function)} failed: {type(error).__name__}: {error}.\n"
+                "Hint: it gets a NumPy generator and SamplerRows, such as in generator.permutation(rows.n)."
+            ) from error
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from jdl.core.catalogue import Catalogue
-from jdl.core.errors import ConfigError, shown
+from jdl.core.errors import ConfigError, ConfigTypeError, shown
 from jdl.train.sampler import NO_ROW, Sampler, SamplerRows, Sequential, Shuffle, as_sampler
 
 
@@ -36,13 +36,20 @@ class Weighted(Sampler):
     n: int | None = None
 
     def __post_init__(self) -> None:
-        weights = np.asarray(self.weights, np.float64)
+        try:
+            weights = np.asarray(self.weights, np.float64)
+        except (TypeError, ValueError):
+            weights = np.empty(0)
         if weights.ndim != 1 or not len(weights) or not np.isfinite(weights).all() or weights.min() < 0:
             raise ConfigError(
                 f"sampler 'weighted': 'weights' must be a finite number >= 0 per row of the task, got "
                 f"{shown(self.weights)}."
             )
-        if self.n is not None and (not isinstance(self.n, int) or self.n < 1):
+        if not isinstance(self.replacement, bool):
+            raise ConfigTypeError(
+                f"sampler 'weighted': 'replacement' must be True or False, got {shown(self.replacement)}."
+            )
+        if self.n is not None and (isinstance(self.n, bool) or not isinstance(self.n, int) or self.n < 1):
             raise ConfigError(f"sampler 'weighted': 'n' must be an integer above 0 or None, got {self.n!r}.")
         object.__setattr__(self, "weights", weights)
 
@@ -65,8 +72,8 @@ class Weighted(Sampler):
         needed = 1 if self.replacement else (self.n or rows.n)
         if positive < needed:
             raise ConfigError(
-                f"sampler 'weighted': needs {needed} training rows with a weight above 0, got {positive}.\n"
-                "Hint: replacement=True, or a smaller n."
+                f"sampler 'weighted': needs {needed} training rows with a weight above 0, got {positive}."
+                + ("" if self.replacement else "\nHint: replacement=True, or a smaller n.")
             )
 
     def order(self, generator: np.random.Generator, rows: SamplerRows) -> Int[np.ndarray, "position"]:

@@ -385,3 +385,8 @@ def drive(callback, values, begin=0, end=EPOCHS, saved=None):
     """State, memory and trail after these epochs."""
     first, run, _ = driver(callback)
     return run(begin, end, first(values) if saved is None else saved)
+
+
+def test_a_warm_up_stands_before_no_other():
+    with pytest.raises(JdlError, match="'then' must be a schedule"):
+        jdl.cb("lr_warmup", epochs=1, then=jdl.cb("lr_warmup", epochs=3))

@@ -367,6 +367,13 @@ def test_a_function_that_is_no_loss_is_refused_before_anything_compiles(function
         as_loss(function, "regr", "test").check(1)
 
 
+@pytest.mark.parametrize("n_outputs", [1, 3, 5, 7])
+def test_a_mean_over_rows_is_refused_for_any_number_of_outputs(n_outputs):
+    loss = as_loss(lambda output, target: output.mean(0) + 0 * target.sum(), "classif", "test")
+    with pytest.raises(ShapeError, match="must give a number per row"):
+        loss.check(n_outputs)
+
+
 def test_what_is_no_function_of_output_and_target_is_refused():
     with pytest.raises(ConfigTypeError, match=r"take \(output, target\)"):
         as_loss(lambda output: output, "regr", "test")

@@ -10,6 +10,7 @@ import optax
 import optax.contrib
 import pytest
 
+import jdl
 from jdl.core.errors import ConfigError, ConfigTypeError, UnknownNameError
 from jdl.networks.select import select_all, select_grep, select_name
 from jdl.train.factors import Rates, thawed
@@ -347,6 +348,28 @@ def test_any_optax_transformation_is_an_optimizer():
 def test_a_transformation_that_needs_the_loss_is_refused(transform):
     with pytest.raises(ConfigError, match=r"it needs more: .*'value'"):
         as_optimizer(transform, "test")
+
+
+def test_a_transformation_that_keeps_a_random_key_is_refused():
+    with pytest.raises(ConfigError, match="keeps a random key"):
+        as_optimizer(optax.noisy_sgd(0.1, key=0), "test")
+
+
+def test_a_transformation_that_fails_on_the_network_is_the_optimizers_error():
+    made = as_optimizer(optax.lookahead(optax.adam(0.1), 5, 0.5), "test")
+    with pytest.raises(ConfigError, match=r"optimizer 'optax': the transformation fails .*AttributeError"):
+        path(made, made.dynamic())
+
+
+def test_several_steps_and_what_is_not_called():
+    assert jdl.opt(optax.MultiSteps(optax.adam(0.1), 3)).name == "optax"
+    with pytest.raises(ConfigTypeError, match=r"got <function adam.*\n.*Hint: call"):
+        jdl.opt(optax.adam)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_group_whose_function_chooses_no_names_is_refused():
+    with pytest.raises(ConfigError, match=r"parameter group 0 .* fails: .*bool.*\n.*returns those that it chooses"):
+        grouped("adam", {"params": lambda names: True, "lr": 0.1}).structure.check(["b", "w"])
 
 
 def test_a_transformation_for_the_parameters_of_one_network_is_taken():

@@ -127,6 +127,7 @@ def test_own_sampler_from_a_function():
         (lambda generator, rows: np.arange(rows.n) + 1, "positions count the 41 training rows"),
         (lambda generator, rows: np.arange(1 + generator.integers(rows.n)), "same number of positions"),
         (lambda generator, rows: np.full(rows.n, -1), "must hold a row"),
+        (lambda generator, rows: np.arange(rows), "sampler: the function .* failed: TypeError"),
         ("grouped", "needs a task with groups"),
         (
             lambda rows: np.arange(rows.n),
@@ -139,6 +140,19 @@ def test_own_sampler_from_a_function():
 def test_what_is_no_sampler_is_refused(given, message):
     with pytest.raises(jdl.JdlError, match=message):
         jdl.lrn("classif.mlp", epochs=9, neurons=(4,), sampler=given).train(jdl.TaskClassif(frame(), target="y"))
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        ({"weights": "abc"}, "must be a finite number >= 0 per row"),
+        ({"replacement": "no"}, "'replacement' must be True or False, got 'no'"),
+        ({"n": True}, "'n' must be an integer above 0 or None, got True"),
+    ],
+)
+def test_values_of_a_weighted_sampler_are_checked(values, message):
+    with pytest.raises(jdl.JdlError, match=message):
+        jdl.sampler("weighted", **({"weights": np.ones(41)} | values))
 
 
 def test_classes_are_needed_for_balance():

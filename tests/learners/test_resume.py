@@ -507,10 +507,11 @@ def test_another_grouping_of_runs_is_refused(tmp_path):
 def test_states_that_json_does_not_hold_are_named(tmp_path):
     class Bad(Interrupt):
         def state(self):
-            return {"best": float("nan")}
+            return given
 
-    with pytest.raises(CallbackError, match="callback 'interrupt': its state cannot be saved"):
-        cross_validated(learner(2, tmp_path / "ck", callbacks=[Bad()]))
+    for given in ({"best": float("nan")}, {1: 2}, {"a": (1, 2)}):
+        with pytest.raises(CallbackError, match="callback 'interrupt': its state cannot be saved"):
+            cross_validated(learner(2, tmp_path / f"ck{given}", callbacks=[Bad()]))
 
 
 def test_a_saved_model_is_no_checkpoint(tmp_path):

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pandas as pd
 import pytest
 from flax import nnx
@@ -168,6 +169,32 @@ def test_host_callbacks_stay_behind_with_a_warning(tmp_path):
     again = jdl.load(tmp_path / "m")
     assert_same(again, model)
     assert again.learner.get("callbacks") == ()
+
+
+def test_what_only_training_needs_stays_behind_with_a_warning(tmp_path):
+    """An Optax transformation has no name by which it could be found again."""
+    learner = jdl.lrn(
+        "classif.mlp",
+        epochs=1,
+        neurons=(4,),
+        optimizer=jdl.opt(optax.yogi(1e-2)),
+        sampler=lambda generator, rows: generator.permutation(rows.n),
+    )
+    fitted = learner.train("iris")
+    with pytest.warns(JdlWarning) as warned:
+        fitted.save(tmp_path / "model")
+    assert [text for text in map(str, warned.list) if "optimizer" in text] and len(warned) == 2
+    loaded = jdl.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict("iris").response, fitted.predict("iris").response)
+    assert loaded.learner.get("opt.lr") == 0.001 and loaded.learner.get("sampler") is None
+
+
+def test_a_checkpoint_is_not_replaced_by_a_model(tmp_path):
+    learner = jdl.lrn("classif.mlp", epochs=1, neurons=(4,), callbacks=jdl.cb("checkpoint", tmp_path / "ck"))
+    fitted = learner.train("iris")
+    (checkpoint,) = (path for path in (tmp_path / "ck").iterdir() if path.is_dir())
+    with pytest.raises(CheckpointError, match="holds no fitted learner, and is not replaced"):
+        fitted.save(checkpoint, overwrite=True)
 
 
 @pytest.mark.parametrize("given", [True, "runs"])

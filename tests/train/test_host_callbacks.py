@@ -611,6 +611,10 @@ def set_first(name, value):
         (lambda ctx: ctx.set_hyper("lr", np.nan), "'opt.lr' must be finite, got nan"),
         (lambda ctx: ctx.set_hyper("lr", "fast"), "'lr' must be a number, got 'fast'"),
         (
+            lambda ctx: ctx.set_hyper("momentum", 0.9),
+            "'opt.momentum' has no effect: sgd with momentum=0 has no such term",
+        ),
+        (
             lambda ctx: ctx.set_hyper("lr", [0.1, 0.2]),
             r"one number, or as many for each of the 3 runs.*got \[0.1, 0.2\]",
         ),
@@ -674,6 +678,13 @@ def test_before_the_runs_begin_those_that_force_no_chunks_may_set_epochs_alone(r
     ):
         with pytest.raises(CallbackError, match=r"the runs have not begun.*\n.*forces_chunks = True"):
             run(changing(True, on_begin=change))
+
+
+def test_what_there_is_not_cannot_be_set(run):
+    with pytest.raises(CallbackError, match=r"AttributeError: .*'total_epoch'"):
+        run(acting(on_epoch_end=lambda ctx: setattr(ctx, "total_epoch", 9)))
+    with pytest.raises(CallbackError, match="there are gradients at 'on_after_backward' only"):
+        run(acting(on_batch_end=lambda ctx: setattr(ctx, "grads", None)))
 
 
 # -- what they see of each member

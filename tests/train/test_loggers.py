@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from tensorboardX.event_file_writer import EventsWriter
 
 import jdl
-from jdl.core.errors import ConfigError, ConfigTypeError, MissingPackageError
+from jdl.core.errors import CallbackError, ConfigError, ConfigTypeError, MissingPackageError
 from jdl.train.callback import HostCallback
 from jdl.train.callbacks.csv_log import CSVLog
 from jdl.train.optimizer import sgd
@@ -70,6 +71,29 @@ def test_the_loss_of_every_batch_is_written_on_request(run, tmp_path):
     epochs = np.reshape([v for _, v in found["batch.loss"]], (3, 6))
     weights = np.array([8, 8, 8, 8, 8, 1]) / 41
     np.testing.assert_allclose(epochs @ weights, [v for _, v in found["train.loss"]], rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_runs_of_the_same_second_have_files_of_their_own(run, tmp_path):
+    for epochs in (1, 2):
+        run(jdl.cb("tensorboard", tmp_path), n=1, epochs=epochs)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_disk_that_is_full_ends_the_training_with_an_error(run, tmp_path, monkeypatch):
+    def full(self, event):
+        raise OSError(28, "No space left on device")
+
+    def fill(ctx):
+        if ctx.epoch == 2:
+            monkeypatch.setattr(EventsWriter, "write_event", full)
+
+    callbacks = [jdl.callback(id="fill", on_epoch_end=fill), jdl.cb("tensorboard", tmp_path)]
+    with pytest.raises(
+        CallbackError, match=r"'tensorboard' failed at stage 'on_epoch_end', epoch 2: .*No space left"
+    ) as e:
+        run(*callbacks, n=1)
+    assert [o.epochs for o in e.value.result] == [2]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -4,8 +4,10 @@ Each run of a population is a run of its own there. They force no chunks: epochs
 """
 
 import importlib
+import itertools
 import math
 import os
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,6 +80,38 @@ class _Logger(HostCallback, ABC):
         """Closes a run of the tracker."""
 
 
+class _EventFile:
+    """An event file of a name of its own, written where it is called.
+
+    The package's `SummaryWriter` writes in a thread, waits for that for ever after an error of the disk, and names two
+    files of the same second alike.
+    """
+
+    _numbers = itertools.count()
+
+    def __init__(self, folder: Path):
+        from tensorboardX.event_file_writer import EventsWriter
+
+        folder.mkdir(parents=True, exist_ok=True)
+        suffix = f".{os.getpid()}.{next(self._numbers)}"
+        self._writer = EventsWriter(str(folder / "events"), filename_suffix=suffix)
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        """Adds a number at a step."""
+        from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+        from tensorboardX.summary import scalar
+
+        self._writer.write_event(Event(wall_time=time.time(), step=step, summary=scalar(name, value)))
+
+    def flush(self) -> None:
+        """Hands what was added to the system."""
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Ends the file."""
+        self._writer.close()
+
+
 class TensorBoard(_Logger):
     """Writes losses and scores as TensorBoard events, at the number of the epoch.
 
@@ -113,7 +147,7 @@ class TensorBoard(_Logger):
     def opened(self, info: Any) -> None:
         """Looks for the package, and for what is in the way."""
         super().opened(info)
-        self._writer = _package(self, "tensorboardX", "tensorboard").SummaryWriter
+        _package(self, "tensorboardX", "tensorboard")
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"callback '{self.id}': '{self.path}' is a file.\nHint: give a folder.")
         other = next((p for p in self._files() if not p.name.startswith("events.out.tfevents")), None)
@@ -136,11 +170,12 @@ class TensorBoard(_Logger):
     def _begin(self, ctx: Any, i: int, iteration: int) -> Any:
         del ctx, i
         folder = self.path if self._info.n_runs == 1 else self.path / f"iteration_{iteration}"
-        return self._writer(str(folder))
+        return _EventFile(folder)
 
     def _log(self, run: Any, step: int, numbers: dict[str, float]) -> None:
         for name, value in numbers.items():
             run.add_scalar(name, value, step)
+        run.flush()
 
     def _end(self, run: Any) -> None:
         run.close()

@@ -85,7 +85,9 @@ class Warmup(Schedule):
             raise ConfigError(f"{who}: give either 'steps' or 'epochs'.\nHint: jdl.cb('lr_warmup', epochs=2).")
         if self.then is None:
             return
-        if not isinstance(self.then, Schedule) or isinstance(self.then, Multiplicative | OneCycle | ReduceOnPlateau):
+        if not isinstance(self.then, Schedule) or isinstance(
+            self.then, Warmup | Multiplicative | OneCycle | ReduceOnPlateau
+        ):
             raise ConfigTypeError(
                 f"{who}: 'then' must be a schedule that is a function of the epoch or step alone, got {self.then!r}.\n"
                 "Hint: jdl.cb('lr_cosine_annealing')."

@@ -154,7 +154,13 @@ def check_groups(owner: str, groups: Sequence[GroupStructure], names: Sequence[s
       ConfigError: Names the group and the parameters there are.
     """
     for i, group in enumerate(groups):
-        chosen = tuple(group.select(names))
+        try:
+            chosen = tuple(group.select(names))
+        except TypeError as error:
+            raise ConfigError(
+                f"{owner}: parameter group {i} ({shown(group.select)}) fails: {error}.\n"
+                "Hint: it takes the names of all parameters, and returns those that it chooses."
+            ) from error
         unknown = [name for name in chosen if name not in names]
         if chosen and not unknown:
             continue
