@@ -11,6 +11,7 @@ from jdl.data.table import NUMERIC_TYPES, ColumnType
 from jdl.learners.learner import ALL_TYPES
 from jdl.learners.neural import COMMON, NeuralLearner
 from jdl.learners.task_type import ForClassif, ForRegrByLoss
+from jdl.networks.argument import handed_out
 from jdl.networks.module_spec import SUPPLIED, ModuleSpec, name_of, reads
 from jdl.networks.own_layer import field_of, parameters_of
 
@@ -50,6 +51,10 @@ class ModuleLearner(NeuralLearner):
         if not isinstance(self.module, nnx.Module | type):
             return ALL_TYPES  # what a function makes is known when it is called
         return ALL_TYPES if "codes" in _reads(f"learner '{self.name}'", self.module) else NUMERIC_TYPES
+
+    def get(self, name: str) -> Any:
+        """The value of a hyperparameter; a list, dict or array is a copy."""
+        return handed_out(super().get(name))
 
     def network(self) -> ModuleSpec:
         """The module's spec."""
@@ -91,7 +96,7 @@ def _own_fields(module: Any) -> dict[str, Field]:
         return {}
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return {
-        name: field_of(name_of(module), name, p)
+        name: field_of(f"module {name_of(module)}", name, p)
         for name, p in parameters_of(module).items()
         if name not in SUPPLIED and p.kind not in variable
     }

@@ -16,6 +16,7 @@ from jdl.core.errors import ShapeError
 from jdl.core.fields import Field, check_values, with_defaults
 from jdl.core.graph import checked_id
 from jdl.io.names import imported, name_of
+from jdl.networks.argument import handed_out, kept
 from jdl.networks.array_spec import ArraySpec
 from jdl.networks.operator import NetworkOperator
 
@@ -178,7 +179,7 @@ class Layer(NetworkOperator):
 
     def params(self) -> dict[str, Any]:
         """The value of each hyperparameter."""
-        return dict(self.values)
+        return {name: handed_out(value) for name, value in self.values}
 
     def set(self, **values: Any) -> "Layer":
         """The same layer with other hyperparameters.
@@ -188,7 +189,7 @@ class Layer(NetworkOperator):
           ConfigError: A value out of range.
         """
         checked = check_values(f"layer '{self.node_id}'", self.kind.fields, values)
-        return replace(self, values=tuple({**self.params(), **checked}.items()))
+        return replace(self, values=tuple({**dict(self.values), **checked}.items()))
 
     def static(self) -> "Layer":
         """The layer less the values of dynamic hyperparameters: only whether they are 0, which changes the program."""
@@ -254,11 +255,12 @@ class Apply(nnx.Module):
     ):
         self.function = function
         self.args = args
-        self.kwargs = tuple(sorted((kwargs or {}).items()))
+        self.kwargs = tuple((name, kept(value)) for name, value in sorted((kwargs or {}).items()))
 
     def __call__(self, *inputs: Any) -> Any:
         """The function's result."""
-        return self.function(*inputs, *self.args, **dict(self.kwargs))
+        kwargs = {name: handed_out(value) for name, value in self.kwargs}
+        return self.function(*inputs, *self.args, **kwargs)
 
 
 def split_name(name: str, known: Mapping[str, Any]) -> tuple[str, str | None]:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from jdl.core.errors import ConfigError, ConfigTypeError, JdlError, ShapeError
 from jdl.data.table import Table, TableSpec
+from jdl.networks.argument import given
 from jdl.networks.array_spec import ArraySpec, Unknowns
 from jdl.networks.foreign import adopted
 from jdl.networks.infer import output_specs
@@ -39,7 +40,7 @@ class ModuleSpec(NetworkSpec):
     Args:
       target: An nnx.Module class, a function that returns an nnx.Module, or an nnx.Module, whose values are then the
         initial values.
-      values: Pairs of name and value of its other arguments.
+      values: Pairs of name and value, in its kept form, of its other arguments.
     """
 
     target: Any
@@ -90,7 +91,7 @@ class ModuleSpec(NetworkSpec):
         asked = [name for name in parameters_of(self.target) if name in SUPPLIED]
         supplied = {name: SUPPLIED[name](spec, n_outputs, rngs) for name in asked}
         try:
-            model = self.target(**{**supplied, **dict(self.values)})
+            model = self.target(**{**supplied, **given(dict(self.values))})
         except JdlError:
             raise
         except Exception as error:

@@ -2,13 +2,14 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from flax import nnx
 
 from jdl.core.errors import ConfigError, ConfigTypeError
 from jdl.core.fields import REQUIRED, Field, Kind
+from jdl.networks.argument import given, kept, kept_default
 from jdl.networks.array_spec import ArraySpec
 from jdl.networks.foreign import adopted
 from jdl.networks.layer import Apply, Layer, LayerKind, Site
@@ -74,7 +75,7 @@ def _kind_of_function(function: Callable[..., Any]) -> LayerKind:
 
     def build(site: Site, *inputs: ArraySpec, **values: Any) -> nnx.Module:
         del site, inputs
-        return Apply(function, kwargs=values)
+        return Apply(function, kwargs=given(values))
 
     name = getattr(function, "__name__", "fn")
     name = name if name.isidentifier() else "fn"
@@ -84,15 +85,15 @@ def _kind_of_function(function: Callable[..., Any]) -> LayerKind:
 
 @lru_cache(maxsize=256)
 def _kind_of_module(target: type) -> LayerKind:
-    given = parameters_of(target)
-    own = {name: p for name, p in given.items() if name not in SUPPLIED}
-    fields = {name: field_of(target.__name__, name, p) for name, p in own.items()}
-    supplied = [name for name in given if name in SUPPLIED]
+    taken = parameters_of(target)
+    own = {name: p for name, p in taken.items() if name not in SUPPLIED}
+    fields = {name: field_of(f"layer '{target.__name__}'", name, p) for name, p in own.items()}
+    supplied = [name for name in taken if name in SUPPLIED]
     call = dict(list(parameters_of(target.__call__).items())[1:])
     inputs, _ = _split(call, target)
 
     def build(site: Site, *inputs: ArraySpec, **values: Any) -> nnx.Module:
-        module = target(**values, **{name: SUPPLIED[name](site, inputs) for name in supplied})
+        module = target(**given(values), **{name: SUPPLIED[name](site, inputs) for name in supplied})
         return adopted(module, f"layer '{target.__name__}'")
 
     doc = inspect.getdoc(target) or ""
@@ -125,18 +126,18 @@ def _split(parameters: Mapping[str, inspect.Parameter], owner: Any) -> tuple[int
     name = getattr(owner, "__name__", "fn")
     if not inputs and not anything:
         raise ConfigError(f"layer '{name}': needs at least one argument without default, which is its input.")
-    return None if anything else len(inputs), {n: field_of(name, n, p) for n, p in others.items()}
+    return None if anything else len(inputs), {n: field_of(f"layer '{name}'", n, p) for n, p in others.items()}
 
 
 def field_of(owner: str, name: str, parameter: inspect.Parameter) -> Field:
     """The hyperparameter that an argument of a function or constructor stands for."""
     if name in _RESERVED:
-        raise ConfigError(f"layer '{owner}': an argument called '{name}' is taken.\nHint: give it another name.")
-    empty = inspect.Parameter.empty
-    default = REQUIRED if parameter.default is empty else parameter.default
+        raise ConfigError(f"{owner}: an argument called '{name}' is taken.\nHint: give it another name.")
+    default = REQUIRED if parameter.default is inspect.Parameter.empty else parameter.default
     kind = _KINDS.get(parameter.annotation)
     if kind is None and default is not REQUIRED:
         kind = _KINDS.get(type(default))
-    if kind is None or not (default is REQUIRED or type(default) in _KINDS):
-        kind = "any"
-    return Field(kind, default)
+    if kind is not None and (default is REQUIRED or type(default) in _KINDS):
+        return Field(kind, default)
+    who = f"{owner}: hyperparameter '{name}'"
+    return Field("any", REQUIRED if default is REQUIRED else kept_default(default, who), convert=partial(kept, who=who))
