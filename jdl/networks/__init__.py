@@ -16,6 +16,7 @@ from jdl.networks.fitted import Fitted as Fitted
 from jdl.networks.ft_transformer import FTTransformer as FTTransformer
 from jdl.networks.initial import HostRngs as HostRngs
 from jdl.networks.mlp import MLP as MLP
+from jdl.networks.noise import noise as noise
 from jdl.networks.norm import BatchNorm as BatchNorm
 from jdl.networks.realmlp import RealMLP as RealMLP
 from jdl.networks.replace_head import replace_head as replace_head

@@ -47,10 +47,13 @@ class Dropout(nnx.Module):
             uniform = jax.random.uniform(key, shape)
         elif batch.seed is not None:
             uniform = batch_uniform(batch, self.layer, shape)
+        elif isinstance(rate, float | int) and rate == 0:
+            return x
         else:
             raise ConfigError(
                 "Dropout: needs randomness while training, got no key.\n"
-                "Hint: call it with key=jax.random.key(0), or switch it off with model.eval()."
+                "Hint: call the network inside `with jdl.networks.noise(key):`, a layer alone with key=..., or switch "
+                "the noise off with model.eval()."
             )
         keep = uniform >= rate
         return jnp.where(keep, x / jnp.maximum(1.0 - rate, 1e-8).astype(x.dtype), 0.0)

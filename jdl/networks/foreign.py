@@ -6,6 +6,7 @@ from flax import nnx
 
 from jdl.core.errors import ConfigError
 from jdl.networks.dropout import Dropout
+from jdl.networks.noise import forget_own_noise
 from jdl.networks.norm import BatchNorm
 
 
@@ -37,6 +38,7 @@ def adopted(model: nnx.Module, owner: str) -> nnx.Module:
         if id(module) not in own:
             _replace_children(module, own)
     adopted_model = own.get(id(model), model)
+    forget_own_noise(adopted_model)
     _refuse_random_state(adopted_model, owner)
     return adopted_model
 

@@ -13,6 +13,7 @@ from jdl.networks.check import cardinalities, columns, positive, rate, some_feat
 from jdl.networks.embeddings import CategoricalEmbeddings, LinearEmbeddings, NumericEmbeddings
 from jdl.networks.initial import UniformFanIn
 from jdl.networks.mlp import LayerNorm, linear
+from jdl.networks.noise import OwnNoise, with_own_noise
 from jdl.networks.paths import path_names
 from jdl.networks.scan import in_turn
 from jdl.networks.tab_resnet import hidden_width
@@ -112,6 +113,7 @@ class FTTransformer(TorchModule):
         self.blocks = nnx.List(blocks)
         self.head_normalization = LayerNorm(d_block, rngs=rngs)
         self.head = linear(d_block, d_out, rngs)
+        self.noise = OwnNoise(rngs, *rates.values())
 
     @classmethod
     def default_kwargs(cls, n_blocks: int = 3) -> dict[str, Any]:
@@ -139,6 +141,7 @@ class FTTransformer(TorchModule):
             "residual_dropout": 0.0,
         }
 
+    @with_own_noise
     def __call__(
         self,
         x_num: Float[Array, "row feature"] | None = None,

@@ -14,6 +14,7 @@ import numpy as np
 from flax import nnx
 
 from jdl.core.random import RandomKey
+from jdl.networks.noise import forget_own_noise
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,9 @@ class InitialValues:
 
     def _built(self, key: RandomKey) -> nnx.Module:
         rngs: Any = HostRngs(key) if self._on_host else nnx.Rngs(key.seed("initial"))
-        return self._build(rngs)
+        model = self._build(rngs)
+        forget_own_noise(model)
+        return model
 
     @staticmethod
     def _again(drawn: Drawn, key: RandomKey) -> Any:

@@ -14,6 +14,7 @@ from jdl.networks.dropout import Dropout
 from jdl.networks.embeddings import NumericEmbeddings
 from jdl.networks.flat import embed_flat, flat_width
 from jdl.networks.initial import Constant, UniformFanIn
+from jdl.networks.noise import OwnNoise, with_own_noise
 from jdl.networks.norm import BatchNorm
 from jdl.networks.remat import apply_block
 from jdl.networks.torch_state import Slots, TorchModule, under
@@ -65,7 +66,9 @@ class MLP(TorchModule):
             blocks.append(Block(width_in, width_out, activation, tuple(activation_args), dropout, norm, i, rngs))
         self.blocks = nnx.List(blocks)
         self.head = linear(widths[-1], d_out, rngs)
+        self.noise = OwnNoise(rngs, dropout)
 
+    @with_own_noise
     def __call__(self, x: Float[Array, "row feature"]) -> Float[Array, "row output"]:
         """Outputs for a batch of rows."""
         x = embed_flat(self.num_embeddings, x)

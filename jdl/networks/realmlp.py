@@ -15,6 +15,7 @@ from jdl.networks.check import cardinalities, columns, positive, rate, some_feat
 from jdl.networks.embeddings import CategoricalEmbeddings, NumericEmbeddings, PBLDEmbeddings
 from jdl.networks.fitted import Fitted
 from jdl.networks.initial import Constant, Normal
+from jdl.networks.noise import OwnNoise, with_own_noise
 from jdl.networks.ntk import NTKLinear, RealBlock
 from jdl.networks.paths import path_names
 from jdl.networks.robust_scale import RobustScale, SignedOneHot
@@ -117,6 +118,7 @@ class RealMLP(TorchModule):
         last = hidden_sizes[-1] if hidden_sizes else d_in
         kernel_init = Normal() if data_init else Constant(0.0)
         self.head = NTKLinear(last, d_out, kernel_init=kernel_init, bias_init=Constant(0.0), rngs=rngs)
+        self.noise = OwnNoise(rngs, p_drop)
         self.clamp = OutputClamp(d_out) if clamp_output else None
 
     @classmethod
@@ -130,6 +132,7 @@ class RealMLP(TorchModule):
         td_s |= {"parametric_act": False, "data_init": False}
         return cls(**(td_s | options))
 
+    @with_own_noise
     def __call__(
         self,
         x_num: Float[Array, "row feature"] | None = None,

@@ -13,6 +13,7 @@ from jdl.networks.dropout import Dropout
 from jdl.networks.embeddings import NumericEmbeddings
 from jdl.networks.flat import embed_flat, flat_width
 from jdl.networks.mlp import linear
+from jdl.networks.noise import OwnNoise, with_own_noise
 from jdl.networks.norm import BatchNorm
 from jdl.networks.scan import in_turn
 from jdl.networks.torch_state import Slots, TorchModule, under
@@ -71,7 +72,9 @@ class TabResNet(TorchModule):
         self.blocks = nnx.List(blocks)
         self.final_norm = BatchNorm(d_block, rngs=rngs) if final_norm else None
         self.head = linear(d_block, d_out, rngs)
+        self.noise = OwnNoise(rngs, dropout1, dropout2)
 
+    @with_own_noise
     def __call__(self, x: Float[Array, "row feature"]) -> Float[Array, "row output"]:
         """Outputs for a batch of rows."""
         columns("TabResNet", "x", x, self.d_in, (2,))

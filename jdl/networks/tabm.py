@@ -19,6 +19,7 @@ from jdl.networks.embeddings import (
 )
 from jdl.networks.ensemble import LinearBatchEnsemble, LinearEnsemble, Scaling, member_view, scaling_init
 from jdl.networks.initial import UniformFanIn
+from jdl.networks.noise import OwnNoise, with_own_noise
 from jdl.networks.paths import path_names
 from jdl.networks.rowwise import on_rows
 from jdl.networks.scan import in_turn
@@ -102,7 +103,9 @@ class TabM(TorchModule):
             blocks.append(EnsembleBlock(layer, activation, dropout, i))
         self.blocks = nnx.List(blocks)
         self.head = LinearEnsemble(d_block, d_out, k=k, rngs=rngs)
+        self.noise = OwnNoise(rngs, dropout)
 
+    @with_own_noise
     def __call__(
         self, x_num: Float[Array, "row ..."] | None = None, x_cat: Int[Array, "row ..."] | None = None
     ) -> Float[Array, "row member output"]:
