@@ -29,7 +29,8 @@ class Field:
       dynamic: An array at run time: changing it never recompiles.
       optional: Whether None is a value.
       tags: When it acts ("train", "predict"), and what kind of thing it is.
-      convert: Called last, with the value; raises `ConfigError` or returns what is kept.
+      convert: Called last, with the value; returns what is kept, or raises `ConfigError`, which the owner's name
+        is put before.
       doc: One line.
     """
 
@@ -63,7 +64,16 @@ class Field:
         values = value if self.kind in ("ints", "floats") else (value,)
         if not all(self._in_range(v) for v in values) or self.length not in (None, len(values)):
             raise ConfigError(f"{owner}: hyperparameter '{name}' must be {self.expected()}, got {shown(value)}.")
-        return self.convert(value) if self.convert else value
+        return self._converted(owner, value) if self.convert else value
+
+    def _converted(self, owner: str, value: Any) -> Any:
+        assert self.convert is not None
+        try:
+            return self.convert(value)
+        except ConfigError as error:
+            if owner in str(error):
+                raise
+            raise type(error)(f"{owner}: {error}") from error
 
     def _in_range(self, value: Any) -> bool:
         if self.choices is not None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from jdl.core.errors import ConfigError, GraphError, UnknownNameError
+from jdl.core.errors import ConfigError, ConfigTypeError, GraphError, UnknownNameError, shown
 from jdl.core.fields import Field
 from jdl.core.graph_drawing import to_mermaid, to_svg
 from jdl.core.topology import check_ports, cut_open, ordered
@@ -80,11 +80,15 @@ class Composable:
 
     def __rshift__(self, other: Any) -> Any:
         right = as_graph(other)
-        return NotImplemented if right is None else join(_known(self), right)
+        if right is not None:
+            return join(_known(self), right)
+        # A number has the method too, to shift bits.
+        knows = hasattr(other, "__rrshift__") and not isinstance(other, int)
+        return NotImplemented if knows else _refuse_part(other)
 
     def __rrshift__(self, other: Any) -> Any:
         left = as_graph(other)
-        return NotImplemented if left is None else join(left, _known(self))
+        return _refuse_part(other) if left is None else join(left, _known(self))
 
 
 @dataclass(frozen=True, repr=False)
@@ -197,7 +201,7 @@ class Graph(Composable):
         """A table of the nodes; of a network with the shapes that they give, as far as they are known.
 
         Args:
-          task: Makes more of them known.
+          task: A task or the name of one; makes more of them known.
         """
         shown = next((node.op for node in self.nodes if hasattr(node.op, "summary_of")), None)
         return self._chain() if shown is None else shown.summary_of(self, task)
@@ -233,6 +237,21 @@ def as_graph(part: Any) -> Graph | None:
     if own is not None and not isinstance(part, type):
         return own()
     return Graph.of(part) if hasattr(part, "node_id") and hasattr(part, "n_outputs") else None
+
+
+def _refuse_part(part: Any) -> Any:
+    if isinstance(part, str):
+        hint = f"jdl.nn('{part}') is a layer of that name, jdl.po('{part}') a stage."
+    elif isinstance(part, type):
+        hint = f"jdl.nn('module', {part.__name__}), and jdl.layer({part.__name__}), make a layer of a class."
+    elif callable(part):
+        hint = "jdl.nn('fn', function) makes a layer of a function."
+    else:
+        hint = "a list of them puts paths side by side."
+    raise ConfigTypeError(
+        f"graph: '>>' joins layers, stages, learners and graphs of them, or lists of these, got {shown(part)}.\n"
+        f"Hint: {hint}"
+    )
 
 
 def _known(part: Any) -> Graph:
@@ -287,6 +306,11 @@ def _between(left: Graph, right: Graph) -> tuple[Edge, ...]:
         return tuple(Edge(source, Port(targets[0].node, i)) for i, source in enumerate(sources))
     targets = tuple(Port(t.node, 0) if t.index is None else t for t in targets)
     if len(sources) == 1:
+        if len(right.nodes) == 1 and len(targets) > 1:
+            raise GraphError(
+                f"graph: {_said(right)} takes {len(targets)} inputs, but {_said(left)} gives one, which would feed all "
+                f"of them.\nHint: a list gives it several: [path, other_path] >> {right.ids[0]}."
+            )
         sources = sources * len(targets)
     if len(sources) != len(targets):
         raise GraphError(

@@ -8,13 +8,17 @@ from jdl.core.errors import GraphError, UnknownNameError
 from jdl.core.fields import Field
 from jdl.core.graph import Graph
 from jdl.data.table import ColumnType
+from jdl.data.task import as_task
 from jdl.learners.graph_nodes import MODELS, ModelPart
 from jdl.learners.neural import NeuralLearner
 from jdl.learners.task_type import ForClassif, ForRegrByLoss
 from jdl.networks.block import dynamic_values, static_graph
+from jdl.networks.branch import chosen_paths
 from jdl.networks.graph_spec import GraphSpec, check_network
 from jdl.networks.ingress import Ingress
 from jdl.networks.spec import NetworkSpec
+from jdl.networks.summary import summary
+from jdl.pipeline.compose import out_specs
 from jdl.pipeline.stage import Stage
 
 
@@ -65,11 +69,11 @@ class GraphLearner(NeuralLearner):
         """The network of the graph, less the values of its dynamic hyperparameters."""
         parts = {node.id for node in self.graph if isinstance(node.op, ModelPart)}
         ends = tuple(e.source for e in self.graph.edges if e.target.node in parts and e.source.node not in parts)
-        return GraphSpec(static_graph(replace(self.graph.without(parts), outputs=ends)))
+        return GraphSpec(static_graph(chosen_paths(replace(self.graph.without(parts), outputs=ends))))
 
     def dynamic(self) -> dict[str, Any]:
         """Dynamic hyperparameters of the layers."""
-        return dynamic_values(self.graph)
+        return dynamic_values(chosen_paths(self.graph))
 
     def set(self, values: Mapping[str, Any] | None = None, **more: Any) -> "GraphLearner":
         """The same learner with other hyperparameters; `<node id>.<name>` names one.
@@ -100,7 +104,22 @@ class GraphLearner(NeuralLearner):
 
     def summary(self, task: Any = None) -> Any:
         """A table of the graph's nodes; see `Graph.summary`."""
-        return self.graph.summary(task)
+        if task is None:
+            return self.graph.summary()
+        task = as_task(task)
+        return summary(self.graph, task, spec=out_specs(self.stages, task.spec)[-1])
+
+    def to_mermaid(self) -> str:
+        """The graph, without the stages, in Mermaid's language."""
+        return self.graph.to_mermaid()
+
+    def to_svg(self) -> str:
+        """The graph, without the stages, as a drawing; needs Graphviz.
+
+        Raises:
+          MissingPackageError: The program `dot` is not on the path.
+        """
+        return self.graph.to_svg()
 
     def _all_fields(self) -> dict[str, tuple[Field, Any]]:
         of_stages = {
@@ -176,5 +195,10 @@ def _leading_stages(graph: Graph) -> tuple[Stage, ...]:
     for node in graph:
         sources = [port.node for port in graph.sources(node.id)]
         if isinstance(node.op, Ingress) and sources != ([] if last is None else [last]):
-            raise GraphError(f"graph: ingress '{node.id}' must get its rows from the last stage, '{last}'.")
+            got = ", ".join(f"'{source}'" for source in sources) or "nothing"
+            wanted = "nothing before it" if last is None else f"its rows from the last stage, '{last}'"
+            raise GraphError(
+                f"graph: ingress '{node.id}' must get {wanted}, but it gets {got}.\n"
+                "Hint: paths from several ingress nodes go into a list: [path, other_path] >> jdl.nn('merge_cat')."
+            )
     return tuple(node.op if node.op.stage_id == node.id else replace(node.op, id=node.id) for node in stages)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jdl.core.errors import ConfigError
+from jdl.core.errors import ConfigError, TaskError
 from jdl.core.fields import Field, check_values, with_defaults
 from jdl.core.graph import checked_id
 from jdl.learners.neural import COMMON
@@ -65,6 +65,23 @@ class ModelPart(NetworkOperator):
         if self.role == "optimizer":
             return own | {name: self._optimizer.get(name) for name in self._optimizer.fields}
         return own
+
+    def check_task(self, task: Any) -> None:
+        """Refuses a task of another type than that of the model node, or of the loss.
+
+        Raises:
+          TaskTypeError: Says which.
+        """
+        wanted = (MODELS[self.role],) if self.role in MODELS else self._loss.task_types if self.role == "loss" else ()
+        if wanted and task.task_type not in wanted:
+            raise TaskError(
+                f"node '{self.node_id}' is for {' or '.join(wanted)} tasks, but task '{task.id}' is of type "
+                f"{task.task_type}."
+            )
+
+    def n_outputs_for(self, task: Any) -> int | None:
+        """How many outputs of the network the loss needs; None of other nodes."""
+        return self._loss.n_outputs(len(getattr(task, "class_names", ()))) if self.role == "loss" else None
 
     def _in_scan(self) -> list[InScanCallback]:
         given = dict(self.values)["callbacks"] if self.role == "callbacks" else ()

@@ -11,7 +11,7 @@ from jdl.data.table import NUMERIC_TYPES, ColumnType
 from jdl.learners.learner import ALL_TYPES
 from jdl.learners.neural import COMMON, NeuralLearner
 from jdl.learners.task_type import ForClassif, ForRegrByLoss
-from jdl.networks.argument import handed_out
+from jdl.networks.argument import handed_out, kept
 from jdl.networks.module_spec import SUPPLIED, ModuleSpec, name_of, reads
 from jdl.networks.own_layer import field_of, parameters_of
 
@@ -22,7 +22,8 @@ class ModuleLearner(NeuralLearner):
     Args:
       module: An nnx.Module class or a function that makes one, whose arguments become hyperparameters, except those
         that jdl gives: `d_in` (or `in_features`, `n_features`), `d_out` (or `out_features`, `n_outputs`),
-        `cat_cardinalities`, `spec` and `rngs`. Or an nnx.Module: each training then starts from its values.
+        `cat_cardinalities`, `spec` and `rngs`. Or an nnx.Module: each training then starts from the values that it
+        has now, and its `prepare`, should it have one, is not called.
         It is called with the numeric columns, and with the codes too if an argument is called x_cat (or codes).
       id: See `Learner`.
       predict_type: See `Learner`.
@@ -37,7 +38,8 @@ class ModuleLearner(NeuralLearner):
     takes_missing_categories: ClassVar[bool] = True
 
     def __init__(self, *, module: Any = None, id: str | None = None, predict_type: str | None = None, **hyper: Any):
-        self.module = _checked(f"learner '{self.name}'", module)
+        module = _checked(f"learner '{self.name}'", module)
+        self.module = nnx.clone(module) if isinstance(module, nnx.Module) else module
         super().__init__(id=id, predict_type=predict_type, **hyper)
 
     @property
@@ -58,7 +60,8 @@ class ModuleLearner(NeuralLearner):
 
     def network(self) -> ModuleSpec:
         """The module's spec."""
-        return ModuleSpec(self.module, tuple((name, self.values[name]) for name in _own_fields(self.module)))
+        target = kept(self.module) if isinstance(self.module, nnx.Module) else self.module
+        return ModuleSpec(target, tuple((name, self.values[name]) for name in _own_fields(self.module)))
 
     def parts(self) -> dict[str, Any]:
         """Its module too."""
@@ -79,7 +82,7 @@ def _checked(who: str, module: Any) -> Any:
     if clash:
         raise ConfigError(
             f"{who}: '{clash[0]}' is a hyperparameter of all networks, and an argument of {name_of(module)} too.\n"
-            "Hint: give the argument another name."
+            "Hint: give the argument another name, or hand in a function that makes the module."
         )
     if isinstance(module, nnx.Module | type):
         _reads(who, module)

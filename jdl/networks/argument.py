@@ -1,12 +1,14 @@
 """Arguments of functions and classes of others as hyperparameters, which programs must be able to compare and hash."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from jdl.core.errors import ConfigTypeError, shown
 
@@ -15,10 +17,10 @@ _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 @dataclass(frozen=True, repr=False)
 class Kept:
-    """A list, set or dict that nobody can change.
+    """A list, set or dict that nobody can change, or a number that must not equal one of another type.
 
     Args:
-      kind: "list", "set" or "dict".
+      kind: "list", "set", "dict", "bool" or "float".
       items: Its items, kept themselves; pairs of key and value of a dict.
     """
 
@@ -41,7 +43,7 @@ class KeptArray:
 
     @cached_property
     def _identity(self) -> tuple[Any, ...]:
-        return (self.values.shape, str(self.values.dtype), self.values.tobytes())
+        return _array_identity(self.values)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, KeptArray) and self._identity == other._identity
@@ -51,6 +53,37 @@ class KeptArray:
 
     def __repr__(self) -> str:
         return shown(self.values)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class KeptModule:
+    """A module that compares by its structure and values.
+
+    Args:
+      module: Nobody else has it.
+    """
+
+    module: nnx.Module
+
+    @cached_property
+    def _identity(self) -> tuple[Any, ...]:
+        graph, state = nnx.split(self.module)
+        return graph, *map(_array_identity, jax.tree.leaves(state))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, KeptModule) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    def __repr__(self) -> str:
+        return f"<{type(self.module).__name__}>"
+
+
+def _array_identity(values: Any) -> tuple[Any, ...]:
+    if jnp.issubdtype(values.dtype, jax.dtypes.prng_key):
+        values = jax.random.key_data(values)
+    return values.shape, str(values.dtype), np.asarray(values).tobytes()
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,7 +111,7 @@ def kept(value: Any, who: str = "argument") -> Any:
     """A value that compares and hashes, from which `handed_out` makes an equal one of the same type.
 
     Args:
-      value: Lists, sets, dicts, tuples and arrays are copied; what is hashable is kept as it is.
+      value: Lists, sets, dicts, tuples, arrays and modules are copied; what else is hashable is kept as it is.
       who: For the message.
 
     Raises:
@@ -87,7 +120,11 @@ def kept(value: Any, who: str = "argument") -> Any:
     >>> kept([8, 4]) == kept([8, 4]), kept([8, 4]), handed_out(kept({"a": [1]}))
     (True, [8, 4], {'a': [1]})
     """
-    if isinstance(value, tuple) and type(value) is tuple:
+    if type(value) is bool or (type(value) is float and value.is_integer()):
+        return Kept(type(value).__name__, (value,))  # 1, 1.0 and True are equal, but not to every function
+    if isinstance(value, nnx.Module):
+        return KeptModule(nnx.clone(value))
+    if type(value) is tuple:
         return tuple(kept(part, who) for part in value)
     if type(value) is list:
         return Kept("list", tuple(kept(part, who) for part in value))
@@ -118,14 +155,23 @@ def kept_default(default: Any, who: str = "argument") -> Any:
 
 
 def handed_out(value: Any) -> Any:
-    """What was kept, in its own type; lists, dicts and arrays are new ones."""
+    """What was kept, in its own type; lists, dicts, arrays and modules are new ones."""
     if isinstance(value, KeptArray):
         return value.values.copy()
+    if isinstance(value, KeptModule):
+        return nnx.clone(value.module)
     if isinstance(value, Kept):
-        if value.kind == "dict":
-            return {key: handed_out(part) for key, part in value.items}
-        return (list if value.kind == "list" else set)(map(handed_out, value.items))
+        return _MAKERS[value.kind](value.items)
     return tuple(map(handed_out, value)) if type(value) is tuple else value
+
+
+_MAKERS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
+    "bool": lambda items: items[0],
+    "float": lambda items: items[0],
+    "list": lambda items: list(map(handed_out, items)),
+    "set": set,
+    "dict": lambda items: {key: handed_out(part) for key, part in items},
+}
 
 
 def given(values: Mapping[str, Any]) -> dict[str, Any]:

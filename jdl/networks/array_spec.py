@@ -94,6 +94,18 @@ class UnknownSizeError(ShapeError):
         self.size = size
 
 
+def check_real(who: str, spec: ArraySpec) -> None:
+    """Refuses an output from which no loss can be computed.
+
+    Raises:
+      ShapeError: It holds something else than floating-point numbers.
+    """
+    if not jnp.issubdtype(spec.dtype, jnp.floating):
+        raise ShapeError(
+            f"{who}: a loss needs floating-point numbers, but the output {spec} holds {jnp.dtype(spec.dtype).name}."
+        )
+
+
 @dataclass(frozen=True)
 class Unknowns:
     """Hands out symbolic dimensions that may be used together."""
@@ -106,8 +118,22 @@ class Unknowns:
 
     def shape(self, name: str, shape: Sequence[int | None]) -> tuple[Any, ...]:
         """A shape whose unknown sizes (None) are symbols: `batch`, and `<name>_<axis>`."""
-        stem = "".join(c if c.isalnum() and c.isascii() else "_" for c in name)
-        stem = stem if stem[:1].isalpha() else f"n{stem}"
-        names = {i: "batch" if i == 0 else f"{stem}_{i}" for i, size in enumerate(shape) if size is None}
+        names = {i: "batch" if i == 0 else f"{_stem(name)}_{i}" for i, size in enumerate(shape) if size is None}
         symbols = dict(zip(names, self.dims(list(names.values())), strict=True))
         return tuple(symbols.get(i, size) for i, size in enumerate(shape))
+
+
+def _stem(name: str) -> str:
+    """A name as the beginning of a symbol."""
+    stem = "".join(c if c.isalnum() and c.isascii() else "_" for c in name)
+    return stem if stem[:1].isalpha() else f"n{stem}"
+
+
+def is_symbol_of(name: str, symbol: str) -> bool:
+    """Whether `Unknowns.shape` gives such a symbol to what is called `name`.
+
+    >>> is_symbol_of("num", "num_1"), is_symbol_of("num", "anum_1")
+    (True, False)
+    """
+    stem, _, axis = symbol.rpartition("_")
+    return stem == _stem(name) and axis.isdecimal()

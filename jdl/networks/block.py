@@ -9,17 +9,18 @@ from typing import Any
 
 from flax import nnx
 
-from jdl.core.errors import ConfigTypeError, GraphError
+from jdl.core.errors import ConfigError, ConfigTypeError, GraphError
 from jdl.core.fields import Field, check_values
 from jdl.core.graph import Graph, as_graph, checked_id
 from jdl.networks.array_spec import ArraySpec
-from jdl.networks.branch import same
+from jdl.networks.branch import chosen_paths, same
 from jdl.networks.layer import Apply, Site
 from jdl.networks.network import build_network, open_inputs
 from jdl.networks.operator import NetworkOperator
 from jdl.networks.scan import SCANNED, Series, Stacked
 
 Trafo = Callable[[int, dict[str, Any]], Mapping[str, Any]]
+_TRAFO_HINT = "Hint: trafo=lambda i, values: {'linear.out_features': 2 * values['linear.out_features']}."
 N_BLOCKS = Field("int", low=0, doc="Number of copies; 0 hands its input on.")
 
 
@@ -63,11 +64,12 @@ class Block(NetworkOperator):
 
     def static(self) -> "Block":
         """The block less the values of dynamic hyperparameters; a trafo is applied first, and is no part of it."""
-        bare = static_graph(self.graph)
+        bare = static_graph(chosen_paths(self.graph))
         if self.trafo is None:
             return replace(self, graph=bare)
         # Each copy has values of its own then, which `dynamic` tells apart.
-        return replace(self, graph=bare, trafo=None, each=tuple(map(static_graph, self.copies())))
+        each = tuple(static_graph(chosen_paths(copy)) for copy in self.copies())
+        return replace(self, graph=bare, trafo=None, each=each)
 
     def dynamic(self) -> dict[str, Any]:
         """Values of the dynamic hyperparameters; of each copy, where there is a trafo."""
@@ -86,7 +88,23 @@ class Block(NetworkOperator):
             return list(self.each)
         if self.trafo is None:
             return [self.graph] * self.n_blocks
-        return [self.graph.set(self.trafo(i, self.graph.params())) for i in range(self.n_blocks)]
+        return [self.graph.set(self._differing(i)) for i in range(self.n_blocks)]
+
+    def _differing(self, i: int) -> Mapping[str, Any]:
+        """The hyperparameters that differ in copy i."""
+        assert self.trafo is not None
+        who = f"node '{self.node_id}': 'trafo' of copy {i}"
+        try:
+            values = self.trafo(i, self.graph.params())
+        except Exception as error:
+            raise ConfigError(f"{who} fails: {type(error).__name__}: {error}\n{_TRAFO_HINT}") from error
+        if not isinstance(values, Mapping):
+            raise ConfigTypeError(f"{who} must give a dict of hyperparameters, got {values!r}.\n{_TRAFO_HINT}")
+        try:
+            self.graph.set(values)
+        except ConfigError as error:
+            raise type(error)(f"{who}: {error}") from error
+        return values
 
     def build(self, site: Site, x: ArraySpec) -> nnx.Module:
         """All copies, the first for `x`, each other one for what the one before it gives."""

@@ -23,6 +23,7 @@ class _PassesOn:
     """What branch and unbranch have in common once a path is chosen: they hand on what they get."""
 
     keeps_codes = True
+    n_built = 1  # outputs of the module, whatever the number of paths
 
     def build(self, site: Site, *inputs: ArraySpec) -> nnx.Module:
         """The identity."""
@@ -65,6 +66,8 @@ class Branch(NetworkOperator, _PassesOn):
 
     def set(self, **values: Any) -> "Branch":
         """The same branch with another selection."""
+        if isinstance(values.get("selection"), int):
+            values["selection"] = str(values["selection"])
         return replace(self, **check_values(f"node '{self.node_id}'", self.fields, values))
 
     def __repr__(self) -> str:
@@ -108,6 +111,7 @@ def branch(options: Sequence[str] | int, selection: str | int | None = None, *, 
       ConfigError: Fewer than two options, two equal ones, or a selection that is none of them.
     """
     names = tuple(map(str, range(options))) if isinstance(options, int) else tuple(options)
+    names = () if isinstance(options, str) else names
     if len(names) < 2 or len(set(names)) < len(names) or not all(isinstance(n, str) for n in names):
         raise ConfigError(f"node 'branch': 'options' must be two or more different names, got {options!r}.")
     checked = None if id is None else checked_id("node 'branch'", id)

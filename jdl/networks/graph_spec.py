@@ -10,12 +10,13 @@ from jaxtyping import Array, Float
 from jdl.core.errors import GraphError, ShapeError
 from jdl.core.graph import Graph
 from jdl.data.table import Table, TableSpec
-from jdl.networks.array_spec import Unknowns
+from jdl.networks.array_spec import Unknowns, check_real
 from jdl.networks.block import Block
-from jdl.networks.branch import Branch
+from jdl.networks.branch import Branch, chosen_paths
 from jdl.networks.ingress import Ingress
-from jdl.networks.layer import Site
+from jdl.networks.layer import Layer, Site
 from jdl.networks.network import Built, build_network, ingress_specs
+from jdl.networks.prepare import prepare
 from jdl.networks.spec import NetworkSpec
 
 
@@ -31,16 +32,18 @@ class GraphSpec(NetworkSpec):
 
     @property
     def prepares(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Whether a layer takes bins from the training rows."""
+        """Whether a layer takes something from the training rows, such as bins."""
         return any(_prepares(node.op) for node in self.graph)
 
     def prepare(self, model: Any, table: Table, target: Any, key: Any) -> None:
-        """Hands the training rows, and their target, to the layers that take bins from them."""
-        del key
+        """Hands the training rows, and their target, to the layers that take something from them."""
         arrays = {name: np.asarray(read(table)) for name, read in zip(model.inputs, model.readers, strict=True)}
         for node, _ in model.wiring:
             if _prepares(self.graph[node]):
-                model.nodes[node].prepare(*(arrays[name] for name in _origins(self.graph, node)), target)
+                given = [arrays[name] for name in _origins(self.graph, node)]
+                x_cat = next((x for x in given if np.issubdtype(x.dtype, np.integer)), None)
+                x_num = next((x for x in given if x is not x_cat), None)
+                prepare(model.nodes[node], x_num, x_cat, target, key.fold(node))
 
     def build(self, spec: TableSpec, n_outputs: int, rngs: Any) -> nnx.Module:
         """The network for rows of these columns.
@@ -56,6 +59,7 @@ class GraphSpec(NetworkSpec):
                 f"graph: the task needs an output of shape (batch, {n_outputs}), but node '{port.node}' gives {out}.\n"
                 "Hint: end the network with jdl.nn('head'), whose width follows from the task."
             )
+        check_real(f"graph: node '{port.node}'", out)
         return built.module
 
     def forward(self, model: Any, table: Table) -> Float[Array, "row output"]:
@@ -74,7 +78,7 @@ def _origins(graph: Graph, node: str) -> list[str]:
 
 
 def _check_bins(graph: Graph) -> None:
-    """Refuses layers that find their bins in columns where they do not get columns.
+    """Refuses layers that take something from columns where they do not get columns.
 
     Raises:
       GraphError: Names the layer.
@@ -84,19 +88,28 @@ def _check_bins(graph: Graph) -> None:
             inner = next((each.id for each in node.op.graph if _prepares(each.op)), None)
             if inner is not None:
                 raise GraphError(
-                    f"graph: node '{node.id}.{inner}' finds its bins in columns, but a block's layers get what others "
-                    "compute.\nHint: put it before the block, right behind the ingress, or give it bins."
+                    f"graph: node '{node.id}.{inner}' takes something, such as bins, from columns, but a block's "
+                    "layers get what others compute.\n"
+                    "Hint: put it before the block, right behind the ingress, or give it bins."
                 )
         behind = _origins(graph, node.id)
         if _prepares(node.op) and not all(isinstance(graph[name], Ingress) for name in behind):
             raise GraphError(
-                f"graph: node '{node.id}' finds its bins in columns, but it gets what node '{behind[0]}' computes.\n"
+                f"graph: node '{node.id}' takes something, such as bins, from columns, but it gets what "
+                f"node '{behind[0]}' computes.\n"
                 "Hint: put it right behind the ingress, or give it bins."
             )
 
 
-def _is_head(op: Any) -> bool:
-    return getattr(getattr(op, "kind", None), "name", "") == "head"
+def _heads(graph: Graph) -> list[str]:
+    """Names of all heads on the chosen paths; those inside of blocks are called "<block>.<head>"."""
+    found = []
+    for node in chosen_paths(graph):
+        if isinstance(node.op, Block):
+            found += [f"{node.id}.{inner}" for inner in _heads(node.op.graph)]
+        elif isinstance(node.op, Layer) and node.op.kind.name == "head":
+            found.append(node.id)
+    return found
 
 
 def build_for_table(graph: Graph, spec: TableSpec | None, site: Site) -> Built:
@@ -123,13 +136,13 @@ def check_network(graph: Graph) -> None:
             "jdl.po('ingress_categ') or jdl.po('ingress_tensor')."
         )
     _check_bins(graph)
-    for node in graph:
-        ahead = [edge.target.node for edge in graph.edges if edge.source.node == node.id]
-        if _is_head(node.op) and any(_is_head(graph[name]) for name in ahead):
-            raise GraphError(
-                f"graph: node '{ahead[0]}' stands behind node '{node.id}', but a network has one head, at its end.\n"
-                "Hint: jdl.nn('linear', out_features=...) is a layer of any width."
-            )
+    heads = _heads(graph)
+    if len(heads) > 1 or any("." in head for head in heads):
+        where = f"nodes '{heads[0]}' and '{heads[1]}' are heads" if len(heads) > 1 else f"a block repeats '{heads[0]}'"
+        raise GraphError(
+            f"graph: {where}, but a network has one head, as wide as the task needs.\n"
+            "Hint: jdl.nn('linear', out_features=...) is a layer of any width."
+        )
     unfed = [port.node for port in graph.inputs if not isinstance(graph[port.node], Ingress)]
     if unfed:
         raise GraphError(f"graph: nothing feeds node '{unfed[0]}'.\nHint: put an ingress before it.")

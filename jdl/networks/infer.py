@@ -33,9 +33,21 @@ def output_specs(module: nnx.Module, *inputs: ArraySpec) -> tuple[ArraySpec, ...
         raise
     except Exception as error:
         given = ", ".join(map(str, inputs))
-        reason = str(error).partition("\n")[0]
-        raise ShapeError(f"cannot be applied to {given}: {reason}") from error
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise ShapeError(f"cannot be applied to {given}: {reason}{_unknown_batch(reason)}") from error
     outs = out if isinstance(out, tuple | list) else (out,)
+    if isinstance(out, tuple | list) and len(outs) == 1:
+        raise ShapeError("must give an array, but it gives one inside of a " + type(out).__name__)
     if not all(hasattr(o, "shape") for o in outs):
         raise ShapeError(f"must give arrays, but it gives {type(out).__name__}")
     return tuple(ArraySpec.of(o) for o in outs)
+
+
+def _unknown_batch(reason: str) -> str:
+    """What to do where a function wants to know the number of rows."""
+    if "_DimExpr" not in reason and "inconclusive" not in reason.lower():
+        return ""
+    return (
+        " (the number of rows is not known while shapes are found: x.shape[0] may be used as a size, as in "
+        "x.reshape(x.shape[0], -1), but not len(x), nor in a comparison)"
+    )

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from flax import nnx
 
-from jdl.core.errors import ShapeError
+from jdl.core.errors import ConfigTypeError, ShapeError, shown
 from jdl.core.fields import Field, check_values, with_defaults
 from jdl.core.graph import checked_id
 from jdl.io.names import imported, name_of
@@ -76,14 +76,19 @@ class LayerKind:
     target: Any = None
     codes: Codes = "refuses"
 
-    def __call__(self, *, id: str | None = None, **hyperparameters: Any) -> "Layer":
-        """A layer of this kind.
+    def __call__(self, *unnamed: Any, id: str | None = None, **hyperparameters: Any) -> "Layer":
+        """A layer of this kind; hyperparameters are given by name.
 
         Raises:
+          ConfigTypeError: A value without a name.
           UnknownNameError: A hyperparameter that it does not have.
           ConfigError: A value out of range.
         """
         owner = f"layer '{self.name}'"
+        if unnamed:
+            example = next(iter(self.fields), None)
+            hint = f"\nHint: {self.name}({example}={shown(unnamed[0])})." if example else " It takes none."
+            raise ConfigTypeError(f"{owner}: hyperparameters are given by name, got {shown(unnamed[0])}.{hint}")
         values = with_defaults(owner, self.fields, hyperparameters)
         return Layer(self, tuple(values.items()), None if id is None else checked_id(owner, id))
 

@@ -8,8 +8,9 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from jdl.core.errors import UnknownNameError
+from jdl.core.errors import ConfigError, ConfigTypeError, UnknownNameError
 from jdl.networks.activation import as_activation
+from jdl.networks.check import columns, positive
 from jdl.networks.dropout import Dropout
 from jdl.networks.embeddings import NumericEmbeddings
 from jdl.networks.flat import embed_flat, flat_width
@@ -32,13 +33,19 @@ class MLP(TorchModule):
     Args:
       d_in: Number of inputs.
       d_out: Number of outputs.
-      neurons: Widths of the hidden layers; empty is a linear model.
+      neurons: Widths of the hidden layers; empty is a linear model. By default two of 128.
+      n_blocks: Number of hidden layers of equal width, in place of `neurons`.
+      d_block: Their width.
       activation: Name or function.
       activation_args: Named arguments of the activation, as pairs.
       dropout: Probability in [0, 1] after each activation; None builds no dropout layer.
       norm: "none", "batch" or "layer", before each activation.
       num_embeddings: A module of `jdl.networks.embeddings`, for as many of the first inputs as it has features.
       rngs: `nnx.Rngs`, or `HostRngs` to draw on the host.
+
+    Raises:
+      ConfigError: A size below 1, a probability outside of [0, 1], or widths given in two ways.
+      UnknownNameError: No such norm or activation.
 
     >>> model = MLP(4, 3, neurons=(8,), dropout=None, rngs=nnx.Rngs(0))
     >>> import jax.numpy as jnp
@@ -51,7 +58,9 @@ class MLP(TorchModule):
         d_in: int,
         d_out: int,
         *,
-        neurons: Sequence[int] = (128, 128),
+        neurons: Sequence[int] | None = None,
+        n_blocks: int | None = None,
+        d_block: int | None = None,
         activation: str | Callable[..., Any] = "relu",
         activation_args: Sequence[tuple[str, Any]] = (),
         dropout: float | None = None,
@@ -59,8 +68,13 @@ class MLP(TorchModule):
         num_embeddings: NumericEmbeddings | None = None,
         rngs: Any,
     ):
+        positive("MLP", d_in=d_in, d_out=d_out)
+        if dropout is not None and not 0 <= dropout <= 1:
+            raise ConfigError(f"MLP: dropout must lie in [0, 1], got {dropout!r}.")
+        as_activation(activation)
+        self.d_in = d_in
         self.num_embeddings = num_embeddings
-        widths = [flat_width("MLP", d_in, num_embeddings), *neurons]
+        widths = [flat_width("MLP", d_in, num_embeddings), *_widths(neurons, n_blocks, d_block)]
         blocks = []
         for i, (width_in, width_out) in enumerate(itertools.pairwise(widths)):
             blocks.append(Block(width_in, width_out, activation, tuple(activation_args), dropout, norm, i, rngs))
@@ -71,6 +85,7 @@ class MLP(TorchModule):
     @with_own_noise
     def __call__(self, x: Float[Array, "row feature"]) -> Float[Array, "row output"]:
         """Outputs for a batch of rows."""
+        columns("MLP", "x", x, self.d_in, (2,))
         x = embed_flat(self.num_embeddings, x)
         for block in self.blocks:
             x = apply_block(block, x)
@@ -94,6 +109,24 @@ class MLP(TorchModule):
         for i, block in enumerate(self.blocks):
             slots |= under(f"blocks.{i}.linear", block.linear) | under(f"blocks.{i}.norm", block.norm)
         return slots | under("output", self.head)
+
+
+def _widths(neurons: Sequence[int] | None, n_blocks: int | None, d_block: int | None) -> tuple[int, ...]:
+    """Widths of the hidden layers, however they were given.
+
+    Raises:
+      ConfigError: In two ways, or a width below 1.
+    """
+    if neurons is None:
+        n_blocks, d_block = 2 if n_blocks is None else n_blocks, 128 if d_block is None else d_block
+        positive("MLP", n_blocks=n_blocks, d_block=d_block)
+        return (d_block,) * n_blocks
+    if n_blocks is not None or d_block is not None:
+        raise ConfigError(f"MLP: takes 'neurons', or 'n_blocks' and 'd_block', got neurons={neurons!r} and the others.")
+    if isinstance(neurons, str) or not isinstance(neurons, Sequence):
+        raise ConfigTypeError(f"MLP: neurons must be a sequence of integers, got {neurons!r}.")
+    positive("MLP", **{f"neurons[{i}]": width for i, width in enumerate(neurons)})
+    return tuple(neurons)
 
 
 class Block(nnx.Module):

@@ -11,11 +11,12 @@ from jaxtyping import Array, Float
 
 from jdl.core.errors import ConfigError, ConfigTypeError, JdlError, ShapeError
 from jdl.data.table import Table, TableSpec
-from jdl.networks.argument import given
-from jdl.networks.array_spec import ArraySpec, Unknowns
+from jdl.networks.argument import KeptModule, given, handed_out
+from jdl.networks.array_spec import ArraySpec, Unknowns, check_real
 from jdl.networks.foreign import adopted
 from jdl.networks.infer import output_specs
 from jdl.networks.own_layer import parameters_of
+from jdl.networks.prepare import prepare, prepare_arguments
 from jdl.networks.spec import NetworkSpec
 
 # Arguments of a constructor that jdl gives, by the names that are in use for them.
@@ -38,8 +39,8 @@ class ModuleSpec(NetworkSpec):
     """Builds a network by calling a class or function with what it asks for, or by copying an object.
 
     Args:
-      target: An nnx.Module class, a function that returns an nnx.Module, or an nnx.Module, whose values are then the
-        initial values.
+      target: An nnx.Module class, a function that returns an nnx.Module, or a kept nnx.Module, whose values are then
+        the initial values.
       values: Pairs of name and value, in its kept form, of its other arguments.
     """
 
@@ -63,31 +64,30 @@ class ModuleSpec(NetworkSpec):
         _check_all_read(who, blocks, spec)
         inputs = tuple({"numeric": numeric, "codes": codes}[block] for block in blocks)
         try:
-            (out,) = output_specs(model, *inputs)
+            outputs = output_specs(model, *inputs)
         except ShapeError as error:
             raise ShapeError(f"{who} {error}.") from error
-        of_members = out.ndim == 3 and out.shape[1] == getattr(model, "k", None)
-        if not (out.ndim == 2 or of_members) or out.shape[-1] != n_outputs:
-            raise ShapeError(
-                f"{who}: the task needs an output of shape (batch, {n_outputs}), but it gives {out}.\n"
-                "Hint: take 'd_out' (or 'n_outputs') as an argument of the constructor, for the last layer's width."
-            )
+        _check_output(who, outputs, n_outputs, getattr(model, "k", None), batch)
         return model
 
     @property
     def prepares(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Whether the module (not known of a function) takes something from its training rows, by a `prepare`."""
-        return isinstance(self.target, nnx.Module | type) and _prepare_arguments(self.target) is not None
+        """Whether the module takes something from its training rows, by a `prepare`; what a function makes may.
+
+        An object is taken as it is.
+        """
+        if isinstance(self.target, KeptModule):
+            return False
+        return not isinstance(self.target, type) or prepare_arguments(self.target) is not None
 
     def prepare(self, model: Any, table: Table, target: Any, key: Any) -> None:
         """Hands the training rows to the module, as its `prepare` asks for them."""
         x_num, x_cat = (np.asarray(block) if block.shape[1] else None for block in (table.numeric, table.codes))
-        given = {"x": x_num, "x_num": x_num, "x_cat": x_cat, "key": key, "target": target}
-        model.prepare(**{name: given[name] for name in _prepare_arguments(model) or ()})
+        prepare(model, x_num, x_cat, target, key)
 
     def _made(self, spec: TableSpec, n_outputs: int, rngs: Any) -> Any:
-        if isinstance(self.target, nnx.Module):
-            return adopted(nnx.clone(self.target), f"module {name_of(self.target)}")
+        if isinstance(self.target, KeptModule):
+            return adopted(handed_out(self.target), f"module {name_of(self.target)}")
         asked = [name for name in parameters_of(self.target) if name in SUPPLIED]
         supplied = {name: SUPPLIED[name](spec, n_outputs, rngs) for name in asked}
         try:
@@ -107,13 +107,20 @@ class ModuleSpec(NetworkSpec):
         return model(*(getattr(table, block) for block in reads(model)))
 
 
-def _prepare_arguments(module: Any) -> tuple[str, ...] | None:
-    """What a module's `prepare` takes; None where it has none, or one that asks for other things."""
-    method = getattr(module, "prepare", None)
-    if not callable(method):
-        return None
-    names = tuple(name for name in inspect.signature(method).parameters if name != "self")
-    return names if names and {*names} <= {"x", "x_num", "x_cat", "key", "target"} else None
+def _check_output(who: str, outputs: tuple[ArraySpec, ...], n_outputs: int, k: int | None, batch: Any) -> None:
+    """Refuses outputs of another number, shape or type than the task needs.
+
+    Raises:
+      ShapeError: Says what is needed.
+    """
+    shapes = [(batch, n_outputs), (batch, k, n_outputs)]
+    if len(outputs) != 1 or outputs[0].shape not in shapes:
+        raise ShapeError(
+            f"{who}: the task needs an output of shape (batch, {n_outputs}), but it gives "
+            f"{' and '.join(map(str, outputs))}.\n"
+            "Hint: take 'd_out' (or 'n_outputs') as an argument of the constructor, for the last layer's width."
+        )
+    check_real(who, outputs[0])
 
 
 def _check_all_read(who: str, blocks: tuple[str, ...], spec: TableSpec) -> None:
@@ -168,4 +175,5 @@ def reads(call: Any, owner: str = "module") -> tuple[str, ...]:
 
 def name_of(target: Any) -> str:
     """A short name for messages."""
+    target = target.module if isinstance(target, KeptModule) else target
     return getattr(target, "__name__", type(target).__name__)

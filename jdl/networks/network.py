@@ -1,15 +1,16 @@
 """A network graph as one module: built node by node, each from the shapes that the ones before it give."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from flax import nnx
 
-from jdl.core.errors import GraphError, ShapeError
+from jdl.core.errors import ConfigError, GraphError, JdlError, ShapeError
 from jdl.core.graph import Graph, Port
 from jdl.data.table import TableSpec
-from jdl.networks.array_spec import ArraySpec, Unknowns, UnknownSizeError
+from jdl.networks.array_spec import ArraySpec, Unknowns, UnknownSizeError, is_symbol_of
 from jdl.networks.branch import chosen_paths
 from jdl.networks.infer import output_specs
 from jdl.networks.ingress import Ingress, Reader
@@ -126,19 +127,56 @@ def _built(node: Any, site: Site, inputs: list[ArraySpec], graph: Graph) -> tupl
     kind = getattr(getattr(node.op, "kind", None), "name", "")
     who = f"node '{site.id or node.id}'" + (f" ({kind})" if kind and kind != node.id else "")
     try:
-        module = node.op.build(site, *inputs)
+        module = _module(who, node.op, site, inputs)
         outputs = output_specs(module, *inputs)
     except UnknownSizeError as error:
         raise UnknownSizeError(f"{who} {error}.{_hint(error.size, graph)}", error.size) from error
     except ShapeError as error:
         text = str(error)
         raise ShapeError(text if text.startswith("node ") else f"{who} {text}.") from error
+    _check_outputs(who, getattr(node.op, "n_built", node.op.n_outputs), outputs, inputs)
     if getattr(node.op, "keeps_codes", False):
         outputs = tuple(_with_cardinalities(spec, inputs) for spec in outputs)
-    empty = [spec for spec in outputs if any(isinstance(n, int) and n == 0 for n in spec.shape)]
-    if empty:
-        raise ShapeError(f"{who} would give {empty[0]} for {', '.join(map(str, inputs))}: an axis without elements.")
     return module, outputs
+
+
+def _module(who: str, op: Any, site: Site, inputs: list[ArraySpec]) -> nnx.Module:
+    """What a layer builds; an error of a constructor of one's own names the node.
+
+    Raises:
+      ConfigError: The constructor fails.
+    """
+    try:
+        return op.build(site, *inputs)
+    except ShapeError:
+        raise
+    except ConfigError as error:
+        raise error if who in str(error) else type(error)(f"{who}: {error}") from error
+    except JdlError:
+        raise
+    except Exception as error:
+        if isinstance(error, TypeError | AttributeError) and not isinstance(site.rngs, nnx.Rngs):
+            raise  # its initialisers want JAX keys, which come next
+        raise ConfigError(f"{who} fails: {type(error).__name__}: {error}") from error
+
+
+def _check_outputs(who: str, n_outputs: int, outputs: tuple[ArraySpec, ...], inputs: list[ArraySpec]) -> None:
+    """Refuses outputs that are not as many as declared, have lost the batch, or have no elements.
+
+    Raises:
+      ShapeError: Says which.
+    """
+    given = ", ".join(map(str, inputs))
+    if len(outputs) != n_outputs:
+        raise ShapeError(
+            f"{who} must give {n_outputs} array{'s' * (n_outputs != 1)}, but it gives {len(outputs)} for {given}.\n"
+            f"Hint: jdl.layer(..., n_outputs={len(outputs)}) makes a layer with so many outputs."
+        )
+    for spec in outputs:
+        if inputs and (spec.ndim == 0 or spec.shape[0] != inputs[0].shape[0]):
+            raise ShapeError(f"{who} would give {spec} for {given}, but axis 0 is the batch, which every layer keeps.")
+        if any(isinstance(n, int) and n == 0 for n in spec.shape):
+            raise ShapeError(f"{who} would give {spec} for {given}: an axis without elements.")
 
 
 def _with_cardinalities(spec: ArraySpec, inputs: list[ArraySpec]) -> ArraySpec:
@@ -154,8 +192,7 @@ def _hint(size: Any, graph: Graph) -> str:
     """Which hyperparameter of which ingress would make a size known."""
     parameter = {"ingress_num": "n_features", "ingress_categ": "cardinalities", "ingress_tensor": "shape"}
     for node in graph:
-        stem = "".join(c if c.isalnum() and c.isascii() else "_" for c in node.op.node_id)
-        if isinstance(node.op, Ingress) and f"{stem}_" in str(size):
+        if isinstance(node.op, Ingress) and any(is_symbol_of(node.id, word) for word in re.findall(r"\w+", str(size))):
             return f"\nHint: '{node.id}.{parameter[node.op.kind]}' would give it, and so would a task."
     return "\nHint: the size of the network's input would give it, and so would a task."
 
@@ -164,7 +201,8 @@ def ingress_specs(
     graph: Graph, spec: TableSpec | None, unknowns: Unknowns
 ) -> tuple[dict[str, ArraySpec], dict[str, Reader]]:
     """Shapes and readers of the ingress nodes for a table, or what is known of the shapes without one."""
-    nodes = [node for node in graph if isinstance(node.op, Ingress)]
+    # Its messages and symbols are to say how the node is called here.
+    nodes = [replace(node, op=replace(node.op, id=node.id)) for node in graph if isinstance(node.op, Ingress)]
     if spec is None:
         return {node.id: node.op.expected_spec(unknowns) for node in nodes}, {}
     return (

@@ -4,7 +4,7 @@ from typing import Any
 
 from flax import nnx
 
-from jdl.core.errors import ConfigError
+from jdl.core.errors import ConfigError, ConfigTypeError, shown
 from jdl.networks.check import positive
 from jdl.networks.ensemble import LinearEnsemble
 from jdl.networks.initial import Constant, Normal, UniformFanIn
@@ -29,12 +29,14 @@ def replace_head(model: nnx.Module, d_out: int, *, rngs: Any) -> nnx.Module:
       rngs: `nnx.Rngs`, or `HostRngs` to draw on the host.
 
     Raises:
-      ConfigError: There is no linear layer, or `d_out` is below 1.
+      ConfigError: There is no linear layer at the end, or `d_out` is below 1.
 
     >>> net = nnx.Sequential(nnx.Linear(4, 8, rngs=nnx.Rngs(0)), nnx.relu, nnx.Linear(8, 2, rngs=nnx.Rngs(0)))
     >>> replace_head(net, 5, rngs=nnx.Rngs(1)).layers[2].out_features
     5
     """
+    if not isinstance(model, nnx.Module):
+        raise ConfigTypeError(f"replace_head: expected an nnx.Module, got {shown(model)}.")
     positive("replace_head", d_out=d_out)
     places = _linear_layers(model)
     if not places:
@@ -63,13 +65,26 @@ def _like(old: Any, d_out: int, rngs: Any, zeros: bool) -> nnx.Module:
     return nnx.Linear(old.in_features, d_out, use_bias=bias, kernel_init=init, bias_init=init, rngs=rngs)
 
 
+def _last_of_graph(model: Network) -> list[tuple[Any, Any, Any]]:
+    """The linear node from which alone the output of a graph comes; what stands behind it keeps its width."""
+    sources = dict(model.wiring)
+    name = model.outputs[0][0]
+    while name in sources and not isinstance(model.nodes[name], _LINEAR):
+        if len(sources[name]) != 1:
+            raise ConfigError(
+                f"replace_head: node '{name}', at the end of the graph, joins several paths, so that no linear node "
+                "gives the output alone.\nHint: end the graph with jdl.nn('head')."
+            )
+        name = sources[name][0][0]
+    return [(model.nodes, name, model.nodes[name])] if name in sources else []
+
+
 def _linear_layers(model: Any) -> list[tuple[Any, Any, Any]]:
     """Holder, name and layer of each linear layer, that of the network's end last."""
     if isinstance(getattr(model, "head", None), _LINEAR):
         return [(model, "head", model.head)]
     if isinstance(model, Network):
-        nodes = [(name, model.nodes[name]) for name, _ in model.wiring]
-        return [(model.nodes, name, node) for name, node in nodes if isinstance(node, _LINEAR)]
+        return _last_of_graph(model)
     children = enumerate(model) if isinstance(model, nnx.List) else vars(model).items()
     found = []
     for name, child in list(children):

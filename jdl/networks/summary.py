@@ -11,6 +11,7 @@ from jdl.core.errors import ShapeError
 from jdl.core.graph import Graph
 from jdl.core.random import RandomKey
 from jdl.data.table import TableSpec
+from jdl.data.task import as_task
 from jdl.networks.array_spec import ArraySpec, Unknowns
 from jdl.networks.branch import chosen_paths
 from jdl.networks.ingress import Ingress
@@ -62,25 +63,34 @@ def _count(row: Row) -> str:
     return f"{row.parameters:,}" if row.parameters or row.gives else ""
 
 
-def summary(graph: Graph, task: Any = None) -> Summary:
+def summary(graph: Graph, task: Any = None, *, spec: TableSpec | None = None) -> Summary:
     """The summary of a graph, with the shapes that a task makes known.
 
     Args:
       graph: Of layers; other nodes (stages, model nodes) are listed without shapes.
-      task: Says how many columns and outputs there are.
+      task: A task or the name of one; says how many columns and outputs there are.
+      spec: The columns that reach the graph, where stages before it change those of the task.
+
+    Raises:
+      ShapeError: A node does not suit what reaches it. Without a task there may be sizes that are not known, and the
+        table says `?` from there on.
+      TaskError: The task is of another type than the graph's model node.
     """
     network = network_part(graph)
-    spec = None if task is None else table_spec(graph, task)
-    n_outputs = None if task is None else n_outputs_of(task)
+    n_outputs = None
+    if task is not None:
+        task = as_task(task)
+        _check_task(graph, task)
+        spec = table_spec(graph, task) if spec is None else spec
+        n_outputs = n_outputs_of(graph, task)
     inputs, _ = ingress_specs(network, spec, Unknowns())
     inputs |= {name: ArraySpec(Unknowns().shape("input", (None, None))) for name in open_inputs(network)}
+    build = _built if task is not None else _built_as_far_as_possible
     try:
-        shapes, counts = _built_as_far_as_possible(
-            network, inputs, Site(HostRngs(RandomKey((0,))), n_outputs=n_outputs)
-        )
+        shapes, counts = build(network, inputs, Site(HostRngs(RandomKey((0,))), n_outputs=n_outputs))
     except (TypeError, AttributeError):
         # Initialisers that are not jdl's want JAX keys.
-        shapes, counts = _built_as_far_as_possible(network, inputs, Site(nnx.Rngs(0), n_outputs=n_outputs))
+        shapes, counts = build(network, inputs, Site(nnx.Rngs(0), n_outputs=n_outputs))
     of_network = set(chosen_paths(network).ids)
     rows = []
     for node in graph:
@@ -115,27 +125,42 @@ def table_spec(graph: Graph, task: Any) -> TableSpec:
     return spec
 
 
-def n_outputs_of(task: Any) -> int:
-    """Outputs that the usual losses need: a logit for two classes, one per class for more, one in regression."""
+def n_outputs_of(graph: Graph, task: Any) -> int:
+    """Outputs that the loss of the graph needs; without one a logit for two classes, else one per class, or one."""
+    for node in graph:
+        needed = node.op.n_outputs_for(task) if hasattr(node.op, "n_outputs_for") else None
+        if needed is not None:
+            return needed
     n_classes = len(getattr(task, "class_names", ()))
     return n_classes if n_classes > 2 else 1
 
 
-def _built_as_far_as_possible(
-    graph: Graph, inputs: dict[str, ArraySpec], site: Site
-) -> tuple[dict[str, tuple[ArraySpec, ...]], dict[str, int]]:
+def _check_task(graph: Graph, task: Any) -> None:
+    for node in graph:
+        if hasattr(node.op, "check_task"):
+            node.op.check_task(task)
+
+
+Found = tuple[dict[str, tuple[ArraySpec, ...]], dict[str, int]]
+
+
+def _built(graph: Graph, inputs: dict[str, ArraySpec], site: Site) -> Found:
+    """Shapes and parameter counts by node."""
+    built = build_network(graph, inputs, site)
+    counts = {name: n_parameters(module) for name, module in built.module.nodes.items()}
+    return built.specs, counts | {name: 0 for name in inputs}
+
+
+def _built_as_far_as_possible(graph: Graph, inputs: dict[str, ArraySpec], site: Site) -> Found:
     """Shapes and parameter counts by node; without the nodes that stumble, and those behind them."""
     while True:
         try:
-            built = build_network(graph, inputs, site)
+            return _built(graph, inputs, site)
         except ShapeError as error:
             stuck = next((n.id for n in graph if str(error).startswith(f"node '{n.id}'")), None)
             if stuck is None:
                 return {name: (spec,) for name, spec in inputs.items()}, {}
             graph = graph.without(_from(graph, stuck))
-            continue
-        counts = {name: n_parameters(module) for name, module in built.module.nodes.items()}
-        return built.specs, counts | {name: 0 for name in inputs}
 
 
 def _from(graph: Graph, start: str) -> set[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from jdl.core.errors import ConfigError, ShapeError, UnknownNameError, suggest
+from jdl.core.errors import ConfigError, ConfigTypeError, ShapeError, UnknownNameError, shown, suggest
 from jdl.networks.norm import BatchNorm
 
 
@@ -73,6 +73,10 @@ class TorchModule(nnx.Module):
 
 def load_state(owner: str, slots: Slots, state: Mapping[str, Any]) -> None:
     """Fills `slots` from `state`, or raises and changes nothing."""
+    if not isinstance(state, Mapping):
+        raise ConfigTypeError(
+            f"{owner}: expected names and arrays, as state_dict() returns them, got {type(state).__name__}."
+        )
     for name in state:
         if name not in slots:
             raise UnknownNameError.of("name in the PyTorch state", name, slots, owner=owner)
@@ -82,9 +86,9 @@ def load_state(owner: str, slots: Slots, state: Mapping[str, Any]) -> None:
         shown = ", ".join(repr(name) for name in missing[:8]) + (", ..." if len(missing) > 8 else "")
         raise ConfigError(
             f"{owner}: {len(missing)} of {len(wanted)} names are missing in the PyTorch state: {shown}.\n"
-            f"Hint: build it with the arguments of the model the state is from. {suggest(missing[0], state)}"
+            f"Hint: build it with the arguments of the model the state is from.{_nearest(missing[0], state)}"
         )
-    arrays = {name: np.asarray(state[name]) for name in wanted}
+    arrays = {name: _as_numbers(owner, name, state[name]) for name in wanted}
     for name, slot in wanted.items():
         if arrays[name].shape != slot.torch_shape:
             raise ShapeError(
@@ -93,6 +97,21 @@ def load_state(owner: str, slots: Slots, state: Mapping[str, Any]) -> None:
             )
     for name, slot in wanted.items():
         _fill(slot, arrays[name])
+
+
+def _nearest(name: str, state: Mapping[str, Any]) -> str:
+    return f" {suggest(name, state)}" if state else ""
+
+
+def _as_numbers(owner: str, name: str, values: Any) -> np.ndarray:
+    """An array, or a tensor of PyTorch, which may have a gradient, or a type that NumPy has not."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        values = values.float() if values.is_floating_point() else values
+    array = np.asarray(values)
+    if not (np.issubdtype(array.dtype, np.number) or array.dtype.name == "bfloat16"):
+        raise ConfigTypeError(f"{owner}: {name!r} in the PyTorch state must hold numbers, got {shown(values)}.")
+    return array
 
 
 def _fill(slot: Slot, values: np.ndarray) -> None:

@@ -78,7 +78,7 @@ def test_what_cannot_be_hashed_is_refused_by_name():
 
     with pytest.raises(ConfigTypeError, match=r"layer 'weighted': hyperparameter 'weights': expected .*class Odd"):
         jdl.nn("fn", weighted, weights=Odd())
-    with pytest.raises(ConfigTypeError, match=r"module Deep: hyperparameter 'sizes': expected .*class Odd"):
+    with pytest.raises(ConfigTypeError, match=r"learner 'classif.module': .* 'sizes': expected .*class Odd"):
         jdl.lrn("classif.module", module=Deep, sizes=[Odd()])
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jdl.core.errors import ConfigTypeError, UnknownNameError
+from jdl.core.errors import ConfigError, ConfigTypeError, UnknownNameError
 from jdl.core.random import RandomKey
 from jdl.networks import MLP, BatchNorm, Dropout, HostRngs, MLPSpec
 from jdl.networks.activation import ACTIVATIONS, as_activation
@@ -34,6 +34,34 @@ def test_shapes(neurons, norm, dropout):
     assert shapes == [((a, b), (b,)) for a, b in itertools.pairwise(widths)]
     model.eval()
     assert model(jnp.ones((6, 4))).shape == (6, 2)
+
+
+def test_equal_widths_may_be_given_as_in_the_published_package():
+    ours = MLP(d_in=4, d_out=2, n_blocks=3, d_block=5, dropout=0.1, rngs=host_rngs())
+    other = MLP(4, 2, neurons=[5, 5, 5], dropout=0.1, rngs=host_rngs())
+    jax.tree.map(np.testing.assert_array_equal, nnx.state(ours), nnx.state(other))
+    assert [block.linear.out_features for block in MLP(4, 2, n_blocks=1, rngs=host_rngs()).blocks] == [128]
+    assert [block.linear.out_features for block in MLP(4, 2, rngs=host_rngs()).blocks] == [128, 128]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"neurons": (0,)}, r"MLP: neurons\[0\] must be an integer from 1 on, got 0"),
+        ({"neurons": 8}, "MLP: neurons must be a sequence of integers, got 8"),
+        ({"neurons": "ab"}, "MLP: neurons must be a sequence of integers, got 'ab'"),
+        ({"neurons": (4,), "d_block": 4}, "MLP: takes 'neurons', or 'n_blocks' and 'd_block'"),
+        ({"d_block": 0}, "MLP: d_block must be an integer from 1 on, got 0"),
+        ({"n_blocks": 0}, "MLP: n_blocks must be an integer from 1 on, got 0"),
+        ({"d_in": 0}, "MLP: d_in must be an integer from 1 on, got 0"),
+        ({"d_out": 0}, "MLP: d_out must be an integer from 1 on, got 0"),
+        ({"dropout": 1.5}, r"MLP: dropout must lie in \[0, 1\], got 1.5"),
+        ({"activation": "rleu"}, "'rleu'.*'relu'"),
+    ],
+)
+def test_bad_sizes_are_named(options, message):
+    with pytest.raises(ConfigError, match=message):
+        MLP(**{"d_in": 4, "d_out": 2, **options}, rngs=host_rngs())
 
 
 def test_no_hidden_layer_is_a_linear_model():

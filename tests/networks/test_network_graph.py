@@ -105,7 +105,9 @@ def test_embeddings_are_a_choice_too():
     spec = GraphSpec(graph >> jdl.nn("flatten") >> jdl.nn("head"))
     made: Any = spec.build(MIXED.spec, 1, HostRngs(RandomKey((0,))))
     table = MIXED.table
-    spec.prepare(made, replace(table, numeric=np.nan_to_num(table.numeric)), np.arange(MIXED.n_rows) % 2, None)
+    spec.prepare(
+        made, replace(table, numeric=np.nan_to_num(table.numeric)), np.arange(MIXED.n_rows) % 2, RandomKey((0,))
+    )
     assert np.asarray(made.nodes["embed_piecewise_linear"].impl.weight[...]).any()
 
 
@@ -270,8 +272,8 @@ def test_head_needs_a_task():
     ("graph", "message"),
     [
         (linear(3) >> jdl.nn("head"), "there is no ingress"),
-        (NUM >> [jdl.nn("head"), jdl.nn("head")], r"ends in 'head', 'head_2'"),
-        (NUM >> jdl.nn("head") >> jdl.nn("head"), "'head_2' stands behind node 'head', but a network has one head"),
+        (NUM >> [jdl.nn("head"), jdl.nn("head")], r"nodes 'head' and 'head_2' are heads, but a network has one"),
+        (NUM >> jdl.nn("head") >> jdl.nn("head"), "nodes 'head' and 'head_2' are heads, but a network has one head"),
         (CATEG >> linear(3), "'linear' takes numbers, but .* holds category codes .* need an embedding"),
         (CATEG >> jdl.nn("reshape", shape=(-1, 2)) >> jdl.nn("relu"), "'relu' takes numbers, but .* category codes"),
         ([NUM, CATEG] >> jdl.nn("merge_cat") >> jdl.nn("head"), "'merge_cat' takes numbers, but .* category codes"),
@@ -290,7 +292,10 @@ def test_head_needs_a_task():
         (jdl.po("ingress_num", n_features=9) >> jdl.nn("head"), "expects 9 columns .* but it reads 4"),
         (jdl.po("ingress_tensor", shape=(3, 3)) >> jdl.nn("flatten") >> jdl.nn("head"), "expects 9 columns"),
         (jdl.po("ingress_num", columns="city") >> jdl.nn("head"), "it finds none"),
-        (NUM >> linear(3) >> jdl.nn("embed_piecewise_linear") >> jdl.nn("flatten") >> jdl.nn("head"), "finds its bins"),
+        (
+            NUM >> linear(3) >> jdl.nn("embed_piecewise_linear") >> jdl.nn("flatten") >> jdl.nn("head"),
+            "such as bins",
+        ),
     ],
 )
 def test_mistakes_are_named_before_anything_runs(graph, message):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jdl.core.errors import ConfigError, ShapeError, UnknownNameError
+from jdl.core.errors import ConfigError, ConfigTypeError, ShapeError, UnknownNameError
 from jdl.core.random import as_key
 from jdl.networks import FTTransformer, HostRngs, PiecewiseLinearEmbeddings, RealMLP, TabM, TabResNet
 
@@ -113,3 +113,48 @@ def test_running_statistics_are_not_skipped():
         model.load_torch_state({name: value for name, value in state.items() if "running_mean" not in name})
     model.load_torch_state(state | {"output.normalization.running_var": np.full(4, 9.0)})
     np.testing.assert_array_equal(model.final_norm.var[...], 9.0)
+
+
+class Tensor:
+    """What matters of a tensor of PyTorch with a gradient."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def detach(self):
+        return self
+
+    cpu = detach
+    float = detach
+
+    def is_floating_point(self):
+        return True
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values
+
+
+@every_model
+def test_tensors_with_gradients_are_taken(build):
+    model, other = build(0), build(1)
+    model.load_torch_state({name: Tensor(values) for name, values in state_of(other).items()})
+    jax.tree.map(np.testing.assert_array_equal, nnx.state(model, nnx.Param), nnx.state(other, nnx.Param))
+
+
+@pytest.mark.parametrize("wrong", [None, [1, 2], np.zeros(3)], ids=str)
+def test_what_is_no_mapping_is_refused(wrong):
+    with pytest.raises(ConfigTypeError, match="TabResNet: expected names and arrays, as state_dict"):
+        resnet().load_torch_state(wrong)
+
+
+def test_after_values_that_are_no_numbers_nothing_has_changed():
+    model = resnet()
+    before = jax.tree.map(np.array, nnx.state(model))
+    state = state_of(resnet(1))
+    name = list(state)[-1]
+    with pytest.raises(ConfigTypeError, match="must hold numbers"):
+        model.load_torch_state(state | {name: np.full(state[name].shape, "a")})
+    with pytest.raises(ConfigError, match="names are missing") as caught:
+        model.load_torch_state({})
+    assert "takes none" not in str(caught.value)
+    jax.tree.map(np.testing.assert_array_equal, nnx.state(model), before)

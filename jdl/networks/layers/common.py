@@ -44,7 +44,9 @@ class PerAxis:
         """
         if len(values) not in (1, self.n):
             few = "1 number" if self.n == 1 else f"1 or {self.n} numbers"
-            raise ConfigError(f"{self.name}: expected {few}, one for each axis of space, got {values!r}.")
+            raise ConfigError(
+                f"hyperparameter '{self.name}' must be {few}, one for each axis of space, got {values!r}."
+            )
         return values * self.n if len(values) == 1 else values
 
 

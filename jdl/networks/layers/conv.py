@@ -29,9 +29,14 @@ def same_or_sizes(n: int) -> Field:
     def convert(value: Any) -> Any:
         if isinstance(value, str):
             if value != "same":
-                raise ConfigError(f"padding: expected integers or 'same', got {value!r}.")
+                raise ConfigError(f"hyperparameter 'padding' must be integers of at least 0 or 'same', got {value!r}.")
             return value
-        return PerAxis("padding", n)(Field("ints", low=0).check("layer", "padding", value))
+        try:
+            sizes = Field("ints", low=0).check("padding", "padding", value)
+        except ConfigError:
+            message = f"hyperparameter 'padding' must be integers of at least 0 or 'same', got {value!r}."
+            raise ConfigError(message) from None
+        return PerAxis("padding", n)(sizes)
 
     doc = "How much is added on both sides of each axis of space; 'same' keeps sizes, with stride 1."
     return Field(default=(0,) * n, convert=convert, doc=doc)

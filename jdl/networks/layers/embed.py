@@ -90,7 +90,7 @@ def _bins(value: Any) -> Any:
     try:
         return None if value is None else tuple(tuple(float(edge) for edge in edges) for edges in value)
     except TypeError:
-        raise ConfigTypeError(f"bins: expected a sequence of edges per column, got {value!r}.") from None
+        raise ConfigTypeError(f"hyperparameter 'bins' must be a sequence of edges per column, got {value!r}.") from None
 
 
 def _finds_bins(values: Mapping[str, Any]) -> bool:

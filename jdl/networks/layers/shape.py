@@ -44,11 +44,13 @@ def _new_shape(value: Any) -> Any:
     try:
         sizes = tuple(-1 if size is None else int(size) for size in value)
     except (TypeError, ValueError):
-        raise ConfigTypeError(f"reshape: 'shape' must be integers or a function of a shape, got {value!r}.") from None
+        raise ConfigTypeError(
+            f"hyperparameter 'shape' must be integers or a function of a shape, got {value!r}."
+        ) from None
     if not sizes or any(size < 1 and size != -1 for size in sizes):
-        raise ConfigError(f"reshape: the sizes of 'shape' must be at least 1, or -1 for what is left, got {sizes}.")
+        raise ConfigError(f"the sizes of 'shape' must be at least 1, or -1 for what is left, got {sizes}.")
     if sizes[1:].count(-1) > 1:
-        raise ConfigError(f"reshape: only one size of 'shape' behind the batch may be -1, got {sizes}.")
+        raise ConfigError(f"only one size of 'shape' behind the batch may be -1, got {sizes}.")
     return sizes
 
 
