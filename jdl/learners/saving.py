@@ -98,11 +98,25 @@ def _take_learner(learner: Learner) -> dict[str, Any]:
     parts = learner.parts()
     if isinstance(learner, GraphLearner):
         nodes = [replace(node, op=_lasting_node(node.op)) for node in parts["graph"]]
+        for node in nodes:
+            _check_node(node.id, node.op)
         parts["graph"] = replace(parts["graph"], nodes=tuple(nodes))
     elif isinstance(learner, NeuralLearner):
         parts = _lasting(parts)
     own = {"class": Named(type(learner)), "id": learner._id, "predict_type": learner.predict_type}
     return {**own, "stages": learner.stages, "parts": parts}
+
+
+def _check_node(name: str, op: Any) -> None:
+    """Refuses a node that cannot be saved, by its id.
+
+    Raises:
+      ConfigTypeError: Says why.
+    """
+    try:
+        CODEC.encode(op)
+    except ConfigTypeError as error:
+        raise ConfigTypeError(f"save: node '{name}' cannot be saved.\n{error}") from error
 
 
 def _lasting_node(op: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from flax import nnx
 
-from jdl.core.errors import ConfigError, ConfigTypeError
+from jdl.core.errors import ConfigError, ConfigTypeError, shown
 from jdl.core.fields import REQUIRED, Field, Kind
 from jdl.networks.argument import given, kept, kept_default
 from jdl.networks.array_spec import ArraySpec
@@ -58,7 +58,7 @@ def layer(target: Any = None, *, n_outputs: int = 1) -> Any:
         if issubclass(target, nnx.Module):
             return _kind_of_module(target, n_outputs)
     elif callable(target) and not isinstance(target, nnx.Module):
-        return _kind_of_function(target, n_outputs)
+        return _kind_of_function(kept(target, f"layer: the function {shown(target)}"), n_outputs)
     raise ConfigTypeError(
         f"layer: expected a function or an nnx.Module class, got {target!r}.\n"
         "Hint: hand in the class, not an object of it: each run of a population builds its own."
