@@ -56,6 +56,8 @@ class RealMLPLearner(TabularLearner):
             as_activation(self.values["activation"])
 
     def _split_names(self, given: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        if "variant" in given:  # checked before the rest, since the default optimizer follows from it
+            self.fields["variant"].check(f"learner '{self.name}'", "variant", given["variant"])
         own, other = super()._split_names(given)
         # The default stays a default, which follows the variant.
         if own.get("optimizer") == self.default_optimizer({**getattr(self, "values", {}), **own}):

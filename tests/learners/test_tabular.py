@@ -189,6 +189,15 @@ def test_the_recipe_follows_measure_task_and_variant():
     assert jdl.lrn("classif.realmlp", **{"opt.lr": 0.5}).get("opt.betas") == (0.9, 0.95)
 
 
+@pytest.mark.parametrize("more", [{}, {"opt.lr": 0.1}])
+def test_an_unknown_variant_is_named(more):
+    message = "'classif.realmlp': hyperparameter 'variant' must be one of 'td', 'td-s', got 'tds'"
+    with pytest.raises(ConfigError, match=message):
+        jdl.lrn("classif.realmlp", variant="tds", **more)
+    with pytest.raises(ConfigError, match=message):
+        jdl.lrn("classif.realmlp").set(more, variant="tds")
+
+
 def test_the_learning_rate_runs_along_its_curve():
     fitted = small("realmlp", epochs=20, predict_type="prob").train(jdl.tsk("iris"))
     lr = fitted.history["lr"].to_numpy()
