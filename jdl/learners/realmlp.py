@@ -45,7 +45,7 @@ class RealMLPLearner(TabularLearner):
             doc="None: 0.1, and 0 where the measure is of probabilities.",
         ),
         "preprocess": PREPROCESS,
-    } | embedding_fields("pbld", n_frequencies=16, frequency_init_scale=0.1) | COMMON | {
+    } | embedding_fields("pbld") | COMMON | {
         "drop_last": Field("bool", True, doc="Whether an incomplete last batch is left out."),
         "optimizer": Field("any", None, optional=True, doc="An optimizer or its name; None: the package's Adam."),
     }  # fmt: skip

@@ -20,6 +20,8 @@ from jdl.networks.embeddings.piecewise import BINNINGS, Binning
 
 KINDS = ("linear", "linear_relu", "periodic", "pbld", "piecewise_linear")
 _WIDTHS = {"linear": 16, "linear_relu": 32, "periodic": 24, "pbld": 4, "piecewise_linear": 16}
+# The packages' frequencies per feature, and the standard deviation of the first ones.
+_WAVES = {"periodic": (48, 0.01), "pbld": (16, 0.1)}
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class EmbeddingSpec:
     Args:
       kind: "linear", "linear_relu", "periodic", "pbld" or "piecewise_linear".
       d_embedding: Width of a vector; None takes the package's for the kind.
-      n_frequencies: Of "periodic" and "pbld".
-      frequency_init_scale: Standard deviation of their first frequencies.
+      n_frequencies: Of "periodic" and "pbld"; None takes 48 and 16.
+      frequency_init_scale: Standard deviation of their first frequencies; None takes 0.01 and 0.1.
       lite: Whether all features share the linear map of "periodic".
       activation: Whether ReLU follows; None: after "periodic", not after "piecewise_linear".
       n_bins: Most bins per feature of "piecewise_linear".
@@ -47,8 +49,8 @@ class EmbeddingSpec:
 
     kind: str
     d_embedding: int | None = None
-    n_frequencies: int = 48
-    frequency_init_scale: float = 0.01
+    n_frequencies: int | None = None
+    frequency_init_scale: float | None = None
     lite: bool = False
     activation: bool | None = None
     n_bins: int = 48
@@ -69,6 +71,14 @@ class EmbeddingSpec:
         return self.d_embedding or _WIDTHS[self.kind]
 
     @property
+    def _waves(self) -> dict[str, Any]:
+        n, scale = _WAVES[self.kind]
+        return {
+            "n_frequencies": n if self.n_frequencies is None else self.n_frequencies,
+            "frequency_init_scale": scale if self.frequency_init_scale is None else self.frequency_init_scale,
+        }
+
+    @property
     def prepares(self) -> bool:
         """Whether it takes bins from the training rows."""
         return self.kind == "piecewise_linear"
@@ -81,12 +91,13 @@ class EmbeddingSpec:
             return LinearEmbeddings(n_features, self.width, rngs=rngs)
         if self.kind == "linear_relu":
             return LinearReLUEmbeddings(n_features, self.width, rngs=rngs)
-        waves: Any = {"n_frequencies": self.n_frequencies, "frequency_init_scale": self.frequency_init_scale}
         if self.kind == "periodic":
             active = self.activation is not False
-            return PeriodicEmbeddings(n_features, self.width, activation=active, lite=self.lite, rngs=rngs, **waves)
+            options = self._waves | {"activation": active, "lite": self.lite}
+            return PeriodicEmbeddings(n_features, self.width, rngs=rngs, **options)
         if self.kind == "pbld":
-            return PBLDEmbeddings(n_features, self.width, activation=bool(self.activation), rngs=rngs, **waves)
+            options = self._waves | {"activation": bool(self.activation)}
+            return PBLDEmbeddings(n_features, self.width, rngs=rngs, **options)
         options: Any = {"activation": bool(self.activation), "version": self.version, "max_bins": self.n_bins}
         options["binning"] = self.binning
         return PiecewiseLinearEmbeddings(None, self.width, n_features=n_features, rngs=rngs, **options)

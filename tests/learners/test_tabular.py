@@ -1,6 +1,7 @@
 """Learners of networks for tables: rough data, per-fold bins, ensembles, recipes, platforms."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,6 +14,7 @@ from jdl.core.errors import ConfigError, TaskError, UnknownNameError
 from jdl.core.random import as_key
 from jdl.learners.learner import Job
 from jdl.learners.population import Data, dynamic_values, make_program, padded_rows
+from jdl.networks import HostRngs
 from jdl.pipeline.compose import fit_chain
 from jdl.train.member import MemberRows, draw
 from jdl.train.program import initial_values
@@ -97,6 +99,22 @@ KINDS = [None, "linear", "linear_relu", "periodic", "pbld", "piecewise_linear"]
 def test_numeric_embeddings_are_an_argument_of_every_model(name, kind):
     learner = small(name, num_embeddings=kind, n_frequencies=3, n_bins=4)
     assert learner.train(jdl.tsk("iris")).epochs == 3
+
+
+@pytest.mark.parametrize("name", ["mlp", *MODELS])
+@pytest.mark.parametrize(("kind", "n", "scale"), [("periodic", 48, 0.01), ("pbld", 16, 0.1)])
+def test_frequencies_follow_the_kind_in_every_learner(name, kind, n, scale):
+    learner: Any = jdl.lrn(f"classif.{name}", num_embeddings=kind)
+    assert learner.get("n_frequencies") is None and learner.get("frequency_init_scale") is None
+    embedding: Any = learner.network().embedding.build(200, HostRngs(as_key(0)))
+    frequencies = embedding.periodic.weight if kind == "periodic" else embedding.weight_1
+    assert frequencies.shape == (200, n)
+    assert abs(np.std(frequencies[...]) / scale - 1) < 0.05
+    given: Any = (
+        learner.set(n_frequencies=3, frequency_init_scale=2.0).network().embedding.build(200, HostRngs(as_key(0)))
+    )
+    frequencies = given.periodic.weight if kind == "periodic" else given.weight_1
+    assert frequencies.shape == (200, 3) and np.std(frequencies[...]) > 1
 
 
 def test_embeddings_are_checked_when_the_learner_is_made():
