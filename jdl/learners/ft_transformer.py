@@ -24,11 +24,15 @@ _SIZES = (
     "linformer_kv_compression_ratio", "linformer_kv_compression_sharing",
 )  # fmt: skip
 _BY_DEPTH = ("d_block", "attention_dropout", "ffn_dropout")
+_EMBEDDING_FIELDS = {name: field for name, field in embedding_fields(None).items() if name != "d_embedding"}
 
 
 class FTTransformerLearner(TabularLearner):
     """What classification and regression share; embeddings, norms of blocks and biases take no weight decay."""
 
+    refused: ClassVar[dict[str, str]] = {
+        "d_embedding": "has no effect, since embeddings are tokens, of width 'd_block'.\nHint: d_block=64."
+    }
     recipe: ClassVar[Any] = Optimizer.named("adamw", lr=1e-4, weight_decay=1e-5)
     fields: ClassVar[dict[str, Field]] = {
         "n_blocks": Field("int", 3, low=1, doc="Blocks; other sizes have defaults for 1 to 6."),
@@ -57,17 +61,27 @@ class FTTransformerLearner(TabularLearner):
             "str", None, choices=("headwise", "key-value"), optional=True, doc="What shares the compression."
         ),
         "preprocess": PREPROCESS,
-    } | embedding_fields(None) | COMMON | optimizer_field(recipe)  # fmt: skip
+    } | _EMBEDDING_FIELDS | COMMON | optimizer_field(recipe)  # fmt: skip
 
     def _check(self) -> None:
         super()._check()
         who = f"learner '{self.name}'"
         refuse_both(who, self.values, "ffn_d_hidden", "ffn_d_hidden_multiplier")
+        self._check_compression(who)
         sizes = self._sizes()
         if sizes["d_block"] % sizes["attention_n_heads"]:
             raise ConfigError(
                 f"{who}: 'd_block' must be a multiple of 'attention_n_heads', got {sizes['d_block']} and "
                 f"{sizes['attention_n_heads']}.\nHint: d_block={sizes['attention_n_heads'] * 24}."
+            )
+
+    def _check_compression(self, who: str) -> None:
+        names = ("linformer_kv_compression_ratio", "linformer_kv_compression_sharing")
+        ratio, sharing = (self.values[name] for name in names)
+        if (ratio is None) != (sharing is None):
+            raise ConfigError(
+                f"{who}: '{names[0]}' and '{names[1]}' go together, got {ratio!r} and {sharing!r}.\n"
+                f"Hint: {names[0]}=0.5, {names[1]}='headwise', or neither."
             )
 
     def _sizes(self) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from jdl.core.errors import ConfigError, shown
 from jdl.core.fields import Field
 from jdl.learners.neural import COMMON, VALIDATION_RATIO
-from jdl.learners.tabular import PREPROCESS, TabularLearner, embedding_fields, embedding_of, rate
+from jdl.learners.tabular import PREPROCESS, TabularLearner, embedding_fields, embedding_of, is_default
 from jdl.learners.task_type import ForClassif, ForRegrByLoss
 from jdl.measures.catalogue import as_measures
 from jdl.measures.measure import Measure
@@ -21,6 +22,7 @@ from jdl.train.loss import CrossEntropy
 from jdl.train.optimizer import Optimizer
 
 _LR = {("classif", "td"): 0.04, ("regr", "td"): 0.2, ("classif", "td-s"): 0.04, ("regr", "td-s"): 0.07}
+_EMBEDDING_FIELDS = embedding_fields("pbld")
 _MEASURES = {"classif": "classif.ce", "regr": "regr.rmse"}
 
 
@@ -37,21 +39,35 @@ class RealMLPLearner(TabularLearner):
         "variant": Field("str", "td", choices=("td", "td-s"), doc="Tuned defaults, or their simple form."),
         "hidden_sizes": Field("ints", (256, 256, 256), low=1, doc="Widths of the hidden layers."),
         "activation": Field("any", None, optional=True, doc="Name or function; None: selu, mish in regression."),
-        "dropout": rate(0.15, "Dropout after each hidden layer at first; it falls to 0 along the schedule."),
-        "max_one_hot_cat_size": Field("int", 9, low=0, doc="Most codes, code 0 included, that are one-hot encoded."),
+        "dropout": Field(
+            "float", None, low=0.0, high=1.0, optional=True, dynamic=True,
+            doc="Dropout after each hidden layer at first, falling to 0 along the schedule; None: 0.15, and 0 in td-s.",
+        ),
+        "max_one_hot_cat_size": Field(
+            "int", 9, low=0, doc="Most codes, code 0 included, that are one-hot encoded; td-s encodes all."
+        ),
         "embedding_size": Field("int", 8, low=1, doc="Width of the embedding of other categories."),
         "label_smoothing": Field(
             "float", None, low=0.0, high=0.999, optional=True,
-            doc="None: 0.1, and 0 where the measure is of probabilities.",
+            doc="In classification; None: 0.1, and 0 where the measure is of probabilities.",
         ),
         "preprocess": PREPROCESS,
-    } | embedding_fields("pbld") | COMMON | {
+    } | _EMBEDDING_FIELDS | COMMON | {
         "drop_last": Field("bool", True, doc="Whether an incomplete last batch is left out."),
         "optimizer": Field("any", None, optional=True, doc="An optimizer or its name; None: the package's Adam."),
     }  # fmt: skip
 
     def _check(self) -> None:
         super()._check()
+        who = f"learner '{self.name}'"
+        if self._simple:
+            self._check_simple(who)
+        if self.values.get("label_smoothing") is not None and self.values["loss"] is not None:
+            raise ConfigError(
+                f"{who}: 'label_smoothing' is of the learner's own loss and has no effect on a given one, got "
+                f"{self.values['label_smoothing']} and {self.values['loss']!r}.\n"
+                "Hint: jdl.loss('cross_entropy', label_smoothing=0.1, one_logit=False), or no 'loss'."
+            )
         if self.values["activation"] is not None:
             as_activation(self.values["activation"])
 
@@ -63,6 +79,21 @@ class RealMLPLearner(TabularLearner):
         if own.get("optimizer") == self.default_optimizer({**getattr(self, "values", {}), **own}):
             own["optimizer"] = None
         return own, other
+
+    def _check_simple(self, who: str) -> None:
+        """Refuses what RealMLP-TD-S does not have."""
+        for name in ("dropout", "max_one_hot_cat_size", "embedding_size", *_EMBEDDING_FIELDS):
+            # Defaults cannot be told from what was given, and a rate of 0 is what it has.
+            has_none = name == "dropout" and self.values[name] == 0
+            if not has_none and not is_default(name, self.fields, self.values):
+                raise ConfigError(
+                    f"{who}: variant='td-s' has neither dropout nor embeddings, so that '{name}' has no effect, got "
+                    f"{shown(self.values[name])}.\nHint: variant='td', or no '{name}'."
+                )
+
+    def _all_fields(self) -> dict[str, tuple[Field, Any]]:
+        fields = super()._all_fields()
+        return fields | {"num_embeddings": (self.fields["num_embeddings"], None)} if self._simple else fields
 
     @property
     def _simple(self) -> bool:
@@ -100,7 +131,9 @@ class RealMLPLearner(TabularLearner):
 
     def dropouts(self) -> dict[str, float]:
         """The rate of dropout, where there is any."""
-        return {} if self._simple else super().dropouts()
+        rate = self.values["dropout"]
+        rate = (0.0 if self._simple else 0.15) if rate is None else rate
+        return {"dropout": rate} if rate else {}
 
     def in_scan_callbacks(self) -> tuple[InScanCallback, ...]:
         """The schedules of learning rate, decay and dropout, and those given, which take the place of its own."""
@@ -128,7 +161,7 @@ class RealMLPLearner(TabularLearner):
         if values["num_embeddings"] is None:
             options["num_emb_type"] = "none"
         return RealMLPSpec(
-            options=tuple(options.items()), dropout=values["dropout"] > 0, embedding=embedding_of(values)
+            options=tuple(options.items()), dropout=bool(self.dropouts()), embedding=embedding_of(values)
         )
 
 
@@ -150,3 +183,8 @@ class RegrRealMLP(ForRegrByLoss, RealMLPLearner):
     """
 
     name: ClassVar[str] = "regr.realmlp"
+    fields: ClassVar[dict[str, Field]] = {n: f for n, f in RealMLPLearner.fields.items() if n != "label_smoothing"}
+    refused: ClassVar[dict[str, str]] = {
+        "label_smoothing": "has no effect, since it is for classes and this learner predicts numbers.\n"
+        "Hint: leave it out."
+    }

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from jdl.core.errors import ConfigError
 from jdl.core.fields import Field
 from jdl.learners.neural import COMMON, NeuralLearner
 from jdl.learners.tabular import PREPROCESS, TabularLearner, embedding_fields, embedding_of, optimizer_field, rate
@@ -46,6 +47,12 @@ class TabMLearner(TabularLearner):
     def _check(self) -> None:
         super()._check()
         as_activation(self.values["activation"])
+        start = self.values["start_scaling_init"]
+        if self.values["arch_type"] == "tabm-packed" and start is not None:
+            raise ConfigError(
+                f"learner '{self.name}': arch_type='tabm-packed' scales nothing, so that 'start_scaling_init' has no "
+                f"effect, got {start!r}.\nHint: arch_type='tabm', or no 'start_scaling_init'."
+            )
 
     def for_rows(self, n_rows: int) -> NeuralLearner:
         """With the layers' width."""

@@ -1,8 +1,9 @@
 """What the learners of networks for tables share: preprocessing inside, numeric embeddings, validated training."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from jdl.core.errors import ConfigError
+from jdl.core.errors import ConfigError, shown
 from jdl.core.fields import Field
 from jdl.data.selectors import type as of_type
 from jdl.data.table import ColumnType
@@ -31,6 +32,20 @@ QUANTILES: tuple[Stage, ...] = (
 ONE_HOT: tuple[Stage, ...] = (Encode(id="own_encode"),)
 
 PREPROCESS = Field("bool", True, doc="Whether the learner imputes, transforms and encodes by itself, within each fold.")
+
+
+# The kinds of embeddings that each of their hyperparameters acts on.
+_WAVES, _BINNED = ("periodic", "pbld"), ("piecewise_linear",)
+_ACTS_ON: dict[str, tuple[str, ...]] = {
+    "d_embedding": KINDS,
+    "n_frequencies": _WAVES,
+    "frequency_init_scale": _WAVES,
+    "lite": ("periodic",),
+    "embedding_activation": _WAVES + _BINNED,
+    "n_bins": _BINNED,
+    "binning": _BINNED,
+    "ple_version": _BINNED,
+}
 
 
 def embedding_fields(kind: str | None, n_bins: int = 48) -> dict[str, Field]:
@@ -68,7 +83,7 @@ def embedding_of(values: dict[str, Any]) -> EmbeddingSpec | None:
         return None
     return EmbeddingSpec(
         values["num_embeddings"],
-        d_embedding=values["d_embedding"],
+        d_embedding=values.get("d_embedding"),
         n_frequencies=values["n_frequencies"],
         frequency_init_scale=values["frequency_init_scale"],
         lite=values["lite"],
@@ -77,6 +92,31 @@ def embedding_of(values: dict[str, Any]) -> EmbeddingSpec | None:
         binning=values["binning"],
         version=values["ple_version"],
     )
+
+
+def check_embedding(who: str, fields: Mapping[str, Field], values: dict[str, Any]) -> None:
+    """Refuses embeddings that cannot be, and hyperparameters that do not act on the kind that is chosen.
+
+    Raises:
+      ConfigError: Names the hyperparameter and the kinds that it acts on.
+    """
+    kind = values["num_embeddings"]
+    for name, kinds in _ACTS_ON.items():
+        if name in values and kind not in kinds and not is_default(name, fields, values):
+            raise ConfigError(
+                f"{who}: '{name}' acts on num_embeddings {' and '.join(map(repr, kinds))}, but num_embeddings is "
+                f"{kind!r}, got {name}={shown(values[name])}.\n"
+                f"Hint: num_embeddings={kinds[0]!r}, or no '{name}'."
+            )
+    try:
+        embedding_of(values)
+    except ConfigError as error:
+        raise type(error)(f"{who}: {error}") from None
+
+
+def is_default(name: str, fields: Mapping[str, Field], values: dict[str, Any]) -> bool:
+    """Whether a hyperparameter has its default, be it that nothing was given or the same."""
+    return values[name] is None or values[name] == fields[name].default
 
 
 class TabularLearner(NeuralLearner):
@@ -89,6 +129,8 @@ class TabularLearner(NeuralLearner):
     takes_missing_categories: ClassVar[bool] = True
     own_stages: ClassVar[tuple[Stage, ...]] = QUANTILES
     most_epochs: ClassVar[int] = 400
+    # Names that others of these learners have and this one has not, with the reason.
+    refused: ClassVar[dict[str, str]] = {}
 
     @property
     def feature_types(self) -> tuple[ColumnType, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -105,10 +147,15 @@ class TabularLearner(NeuralLearner):
         """The stages before it, and its own preprocessing."""
         return self.stages + (self.own_stages if self.values["preprocess"] else ())
 
+    def _split_names(self, given: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        for name, reason in self.refused.items():
+            if name in given:
+                raise ConfigError(f"learner '{self.name}': '{name}' {reason}")
+        return super()._split_names(given)
+
     def _check(self) -> None:
         super()._check()
-        if self.values.get("num_embeddings") is not None:
-            embedding_of(self.values)
+        check_embedding(f"learner '{self.name}'", self.fields, self.values)
 
     def default_epochs(self, n_rows: int, batch_size: int, validate: Any, patience: int | None) -> tuple[int, Any, int]:
         """As many epochs as it takes, with a fifth of the rows held back."""

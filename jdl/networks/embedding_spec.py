@@ -63,7 +63,15 @@ class EmbeddingSpec:
         if self.binning not in BINNINGS:
             raise UnknownNameError.of("binning", self.binning, BINNINGS)
         if self.lite and self.activation is False:
-            raise ConfigError("num_embeddings 'periodic': lite=True needs the activation.")
+            raise ConfigError(
+                f"num_embeddings {self.kind!r}: lite=True needs the activation, got lite=True and activation=False.\n"
+                "Hint: leave one of them out."
+            )
+        if self.kind == "pbld" and self.width < 2:
+            raise ConfigError(
+                "num_embeddings 'pbld': d_embedding must be at least 2, since the last value of an embedding is the "
+                f"number itself, got {self.width}.\nHint: d_embedding=4 is the package's."
+            )
 
     @property
     def width(self) -> int:

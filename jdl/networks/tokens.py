@@ -208,6 +208,11 @@ def _compressed(n_tokens: int, ratio: float | None, sharing: str | None) -> int 
         return None
     if not 0 < ratio < 1:
         raise ConfigError(f"FTTransformer: linformer_kv_compression_ratio must lie in (0, 1), got {ratio!r}.")
+    if sharing is None:
+        raise ConfigError(
+            f"FTTransformer: linformer_kv_compression_ratio={ratio!r} needs linformer_kv_compression_sharing, got None."
+            "\nHint: 'headwise' or 'key-value'."
+        )
     if sharing not in _SHARING:
         raise UnknownNameError.of("linformer_kv_compression_sharing", sharing, _SHARING, owner="FTTransformer")
     return max(int(n_tokens * ratio), 1)

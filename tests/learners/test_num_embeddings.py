@@ -38,7 +38,8 @@ TASK = jdl.TaskClassif({"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "y": np.where(
 @pytest.mark.parametrize("kind", KINDS, ids=lambda k: "-".join(map(str, k.values())))
 @pytest.mark.parametrize("name", MODELS)
 def test_every_network_takes_every_embedding(name, kind):
-    options = {"preprocess": False, "d_embedding": 4} | MODELS[name] | kind
+    width = {} if name == "ft_transformer" else {"d_embedding": 4}
+    options = {"preprocess": False} | width | MODELS[name] | kind
     learner: Any = jdl.lrn(f"classif.{name}", **options)
     network = learner.network()
     model: Any = network.build(TASK.spec, 1, HostRngs(RandomKey((0,))))

@@ -19,21 +19,23 @@ from jdl.pipeline.compose import fit_chain
 from jdl.train.member import MemberRows, draw
 from jdl.train.program import initial_values
 
-SMALL = {
+QUICK: dict[str, Any] = {"epochs": 3, "batch_size": 16}
+SIZES: dict[str, dict[str, Any]] = {
     "tab_resnet": {"n_blocks": 1, "d_block": 8},
     "ft_transformer": {
         "n_blocks": 1, "d_block": 8, "attention_n_heads": 2, "attention_dropout": 0.1, "ffn_dropout": 0.1,
     },
-    "tabm": {"k": 3, "d_block": 8, "n_blocks": 1, "d_embedding": 4, "n_bins": 5},
+    "tabm": {"k": 3, "d_block": 8, "n_blocks": 1},
     "realmlp": {"hidden_sizes": (8,)},
 }  # fmt: skip
+SMALL = SIZES | {"tabm": SIZES["tabm"] | {"d_embedding": 4, "n_bins": 5}}
 MODELS = list(SMALL)
 every_model = pytest.mark.parametrize("name", MODELS)
 N = 90
 
 
 def small(name, task_type="classif", **more):
-    return jdl.lrn(f"{task_type}.{name}", **{"epochs": 3, "batch_size": 16} | SMALL[name] | more)
+    return jdl.lrn(f"{task_type}.{name}", **QUICK | SMALL[name] | more)
 
 
 def rough_frame(seed=0):
@@ -97,7 +99,9 @@ KINDS = [None, "linear", "linear_relu", "periodic", "pbld", "piecewise_linear"]
     [pytest.param(n, k, marks=[pytest.mark.slow] * (n != MODELS[i % 4])) for n in MODELS for i, k in enumerate(KINDS)],
 )
 def test_numeric_embeddings_are_an_argument_of_every_model(name, kind):
-    learner = small(name, num_embeddings=kind, n_frequencies=3, n_bins=4)
+    options: dict[str, Any] = {"n_frequencies": 3} if kind in ("periodic", "pbld") else {}
+    options |= {"n_bins": 4} if kind == "piecewise_linear" else {}
+    learner = jdl.lrn(f"classif.{name}", **QUICK | SIZES[name], num_embeddings=kind, **options)
     assert learner.train(jdl.tsk("iris")).epochs == 3
 
 
@@ -120,8 +124,11 @@ def test_frequencies_follow_the_kind_in_every_learner(name, kind, n, scale):
 def test_embeddings_are_checked_when_the_learner_is_made():
     with pytest.raises(ConfigError, match="num_embeddings"):
         small("tabm", num_embeddings="fourier")
-    with pytest.raises(ConfigError, match="lite=True needs the activation"):
-        small("tabm", num_embeddings="periodic", lite=True, embedding_activation=False)
+    with pytest.raises(ConfigError, match=r"'classif.tab_resnet': num_embeddings 'periodic': lite=True needs the act"):
+        small("tab_resnet", num_embeddings="periodic", lite=True, embedding_activation=False)
+    message = r"'regr.mlp': num_embeddings 'pbld': d_embedding must be at least 2.*got 1\.\nHint: d_embedding=4"
+    with pytest.raises(ConfigError, match=message):
+        jdl.lrn("regr.mlp", num_embeddings="pbld", d_embedding=1)
 
 
 @pytest.mark.parametrize("binning", ["quantile", "tree"])
