@@ -4,16 +4,9 @@ from typing import Any, ClassVar
 
 from jdl.core.errors import ConfigError
 from jdl.core.fields import Field
+from jdl.learners.embedding_fields import embedding_fields, embedding_of
 from jdl.learners.neural import COMMON
-from jdl.learners.tabular import (
-    PREPROCESS,
-    TabularLearner,
-    embedding_fields,
-    embedding_of,
-    optimizer_field,
-    rate,
-    refuse_both,
-)
+from jdl.learners.tabular import PREPROCESS, TabularLearner, optimizer_field, rate, refuse_both
 from jdl.learners.task_type import ForClassif, ForRegrByLoss
 from jdl.networks.ft_transformer import FTTransformer
 from jdl.networks.tabular_specs import FTTransformerSpec

@@ -8,13 +8,12 @@ import jax.numpy as jnp
 
 from jdl.core.errors import ConfigError, ConfigTypeError, ShapeError
 from jdl.core.fields import Field
-from jdl.data.table import NUMERIC_TYPES, ColumnType
+from jdl.learners.embedding_fields import cat_embedding_fields, cat_width, embedding_fields, embedding_of
 from jdl.learners.neural import COMMON, default_epochs
-from jdl.learners.tabular import ONE_HOT, PREPROCESS, QUANTILES, TabularLearner, embedding_fields, embedding_of
+from jdl.learners.tabular import PREPROCESS, FlatLearner
 from jdl.learners.task_type import ForClassif, ForRegrByLoss
 from jdl.networks.activation import as_activation
 from jdl.networks.spec import MLPSpec
-from jdl.pipeline.stage import Stage
 
 MLP_FIELDS: dict[str, Field] = {
     "neurons": Field("ints", (128, 128), low=1, doc="Widths of the hidden layers; () is a linear model."),
@@ -26,17 +25,19 @@ MLP_FIELDS: dict[str, Field] = {
 }
 
 
-class MLPLearner(TabularLearner):
+class MLPLearner(FlatLearner):
     """What the classification and the regression MLP share.
 
     Takes numeric columns and adds no preprocessing, unless `preprocess=True` asks for what the other networks do.
+    With `cat_embeddings="embedding"` it takes categorical columns too, with preprocessing or without.
     """
 
-    network_types: ClassVar[tuple[ColumnType, ...]] = NUMERIC_TYPES
-    takes_missing_categories: ClassVar[bool] = False
-    own_stages: ClassVar[tuple[Stage, ...]] = QUANTILES + ONE_HOT
     fields: ClassVar[dict[str, Field]] = (
-        MLP_FIELDS | {"preprocess": replace(PREPROCESS, default=False)} | embedding_fields(None) | COMMON
+        MLP_FIELDS
+        | {"preprocess": replace(PREPROCESS, default=False)}
+        | embedding_fields(None)
+        | cat_embedding_fields()
+        | COMMON
     )
 
     def _check(self) -> None:
@@ -58,6 +59,7 @@ class MLPLearner(TabularLearner):
             norm=values["norm"],
             dropout=values["dropout"] > 0,
             embedding=embedding_of(values),
+            d_cat_embedding=cat_width(values),
         )
 
     def default_epochs(self, n_rows: int, batch_size: int, validate: Any, patience: int | None) -> tuple[int, Any, int]:

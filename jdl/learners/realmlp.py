@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 
 from jdl.core.errors import ConfigError, shown
 from jdl.core.fields import Field
+from jdl.learners.embedding_fields import embedding_fields, embedding_of, is_default
 from jdl.learners.neural import COMMON, VALIDATION_RATIO
-from jdl.learners.tabular import PREPROCESS, TabularLearner, embedding_fields, embedding_of, is_default
+from jdl.learners.tabular import PREPROCESS, TabularLearner
 from jdl.learners.task_type import ForClassif, ForRegrByLoss
 from jdl.measures.catalogue import as_measures
 from jdl.measures.measure import Measure

@@ -3,31 +3,17 @@
 from typing import Any, ClassVar
 
 from jdl.core.fields import Field
-from jdl.data.table import ColumnType
+from jdl.learners.embedding_fields import cat_embedding_fields, cat_width, embedding_fields, embedding_of
 from jdl.learners.neural import COMMON
-from jdl.learners.tabular import (
-    ONE_HOT,
-    PREPROCESS,
-    QUANTILES,
-    TabularLearner,
-    embedding_fields,
-    embedding_of,
-    optimizer_field,
-    rate,
-    refuse_both,
-)
+from jdl.learners.tabular import PREPROCESS, FlatLearner, optimizer_field, rate, refuse_both
 from jdl.learners.task_type import ForClassif, ForRegrByLoss
 from jdl.networks.tabular_specs import TabResNetSpec
-from jdl.pipeline.stage import Stage
 from jdl.train.optimizer import Optimizer
 
 
-class TabResNetLearner(TabularLearner):
+class TabResNetLearner(FlatLearner):
     """What the classification and the regression network share."""
 
-    network_types: ClassVar[tuple[ColumnType, ...]] = ("bool", "int", "float")
-    takes_missing_categories: ClassVar[bool] = False
-    own_stages: ClassVar[tuple[Stage, ...]] = QUANTILES + ONE_HOT
     recipe: ClassVar[Any] = Optimizer.named("adamw", lr=3e-4, weight_decay=1e-5)
     fields: ClassVar[dict[str, Field]] = {
         "n_blocks": Field("int", 2, low=1, doc="Residual blocks."),
@@ -41,7 +27,7 @@ class TabResNetLearner(TabularLearner):
         "dropout2": rate(0.0, "Dropout at the end of a block."),
         "final_norm": Field("bool", True, doc="Whether a batch norm stands before the last layer."),
         "preprocess": PREPROCESS,
-    } | embedding_fields(None) | COMMON | optimizer_field(recipe)  # fmt: skip
+    } | embedding_fields(None) | cat_embedding_fields() | COMMON | optimizer_field(recipe)  # fmt: skip
 
     def _check(self) -> None:
         super()._check()
@@ -56,6 +42,7 @@ class TabResNetLearner(TabularLearner):
             dropout1=values["dropout1"] > 0,
             dropout2=values["dropout2"] > 0,
             embedding=embedding_of(values),
+            d_cat_embedding=cat_width(values),
         )
 
 

@@ -4,8 +4,15 @@ from typing import Any, ClassVar
 
 from jdl.core.errors import ConfigError
 from jdl.core.fields import Field
+from jdl.learners.embedding_fields import (
+    cat_embedding_fields,
+    cat_width,
+    check_cat_embedding,
+    embedding_fields,
+    embedding_of,
+)
 from jdl.learners.neural import COMMON, NeuralLearner
-from jdl.learners.tabular import PREPROCESS, TabularLearner, embedding_fields, embedding_of, optimizer_field, rate
+from jdl.learners.tabular import PREPROCESS, TabularLearner, optimizer_field, rate
 from jdl.learners.task_type import ForClassif, ForRegrByLoss
 from jdl.networks.activation import as_activation
 from jdl.networks.tabular_specs import TabMSpec
@@ -13,6 +20,7 @@ from jdl.train.callback import InScanCallback
 from jdl.train.callbacks.clip import GradClip
 from jdl.train.optimizer import Optimizer
 
+_EMBEDDING_FIELDS = embedding_fields("piecewise_linear", n_bins=32) | cat_embedding_fields()
 _LARGE = 10_000  # training rows above which layers are wider
 
 
@@ -37,7 +45,7 @@ class TabMLearner(TabularLearner):
         "share_batches": Field("bool", False, doc="Whether all members see the same rows in a step."),
         "max_grad_norm": Field("float", 1.0, low=0.0, open_low=True, optional=True, doc="Greatest norm of gradients."),
         "preprocess": PREPROCESS,
-    } | embedding_fields("piecewise_linear", n_bins=32) | COMMON | optimizer_field(recipe)  # fmt: skip
+    } | _EMBEDDING_FIELDS | COMMON | optimizer_field(recipe)  # fmt: skip
 
     @property
     def copies(self) -> int:
@@ -47,6 +55,7 @@ class TabMLearner(TabularLearner):
     def _check(self) -> None:
         super()._check()
         as_activation(self.values["activation"])
+        check_cat_embedding(f"learner '{self.name}'", self.values)
         start = self.values["start_scaling_init"]
         if self.values["arch_type"] == "tabm-packed" and start is not None:
             raise ConfigError(
@@ -77,6 +86,7 @@ class TabMLearner(TabularLearner):
             d_block=values["d_block"] or 512,
             dropout=values["dropout"] > 0,
             embedding=embedding_of(values),
+            d_cat_embedding=cat_width(values),
         )
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Float, Shaped
 from jdl.core.errors import ConfigError, UnknownNameError
 from jdl.data.table import TableSpec
 from jdl.networks.embeddings import (
+    CategoricalEmbeddings,
     LinearEmbeddings,
     LinearReLUEmbeddings,
     NumericEmbeddings,
@@ -17,6 +18,7 @@ from jdl.networks.embeddings import (
     PiecewiseLinearEmbeddings,
 )
 from jdl.networks.embeddings.piecewise import BINNINGS, Binning
+from jdl.networks.initial import Normal
 
 KINDS = ("linear", "linear_relu", "periodic", "pbld", "piecewise_linear")
 _WIDTHS = {"linear": 16, "linear_relu": 32, "periodic": 24, "pbld": 4, "piecewise_linear": 16}
@@ -114,6 +116,26 @@ class EmbeddingSpec:
         """Finds the bins in the training rows, in place and in NumPy."""
         if module is not None and self.prepares:
             module.prepare(x_num[:, : module.n_features], target)
+
+
+def n_levels(spec: TableSpec) -> list[int]:
+    """Levels of each coded column."""
+    return [len(column.levels) for column in spec.categorical]
+
+
+def n_codes(spec: TableSpec) -> list[int]:
+    """Codes of each coded column: its levels, and code 0 for missing and unseen ones."""
+    return [n + 1 for n in n_levels(spec)]
+
+
+def cat_embeddings(spec: TableSpec, width: int | None, rngs: Any) -> CategoricalEmbeddings | None:
+    """Embeddings of the coded columns, code 0 included; None without width or columns.
+
+    As RealMLP's they begin as N(0, 1) and have no bias, for a linear layer with one follows.
+    """
+    if width is None or not spec.categorical:
+        return None
+    return CategoricalEmbeddings(n_codes(spec), width, bias=False, init=Normal(), rngs=rngs)
 
 
 def n_embedded(spec: TableSpec) -> int:

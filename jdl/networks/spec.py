@@ -9,7 +9,8 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from jdl.data.table import Table, TableSpec
-from jdl.networks.embedding_spec import EmbeddingSpec, n_embedded
+from jdl.networks.embedding_spec import EmbeddingSpec, cat_embeddings, n_embedded
+from jdl.networks.flat import WithCategories
 from jdl.networks.mlp import MLP
 
 
@@ -83,7 +84,33 @@ class EmbeddedSpec(NetworkSpec):
 
 
 @dataclass(frozen=True)
-class MLPSpec(EmbeddedSpec):
+class FlatSpec(EmbeddedSpec):
+    """A network on one array of numbers, behind which embedded categories may stand.
+
+    Args:
+      d_cat_embedding: Width of the embedding of each coded column; None takes numeric columns only.
+    """
+
+    d_cat_embedding: int | None = field(default=None, kw_only=True)
+
+    @abc.abstractmethod
+    def build_flat(self, spec: TableSpec, d_in: int, n_outputs: int, rngs: Any) -> nnx.Module:
+        """The network for `d_in` columns, of which the first are the numeric ones of `spec`."""
+
+    def build(self, spec: TableSpec, n_outputs: int, rngs: Any) -> nnx.Module:
+        """The network on the numeric columns, and on the embeddings of the coded ones where there are any."""
+        d_in, embeddings = len(spec.numeric), cat_embeddings(spec, self.d_cat_embedding, rngs)
+        if embeddings is None:
+            return self.build_flat(spec, d_in, n_outputs, rngs)
+        return WithCategories(embeddings, self.build_flat(spec, d_in + embeddings.d_flat, n_outputs, rngs))
+
+    def forward(self, model: Any, table: Table) -> Float[Array, "row output"]:
+        """Outputs for numbers, and for codes where they are embedded."""
+        return model(table.numeric, table.codes) if isinstance(model, WithCategories) else model(table.numeric)
+
+
+@dataclass(frozen=True)
+class MLPSpec(FlatSpec):
     """Spec of `jdl.networks.MLP`.
 
     Args:
@@ -103,10 +130,10 @@ class MLPSpec(EmbeddedSpec):
     def __post_init__(self) -> None:
         object.__setattr__(self, "neurons", tuple(self.neurons))
 
-    def build(self, spec: TableSpec, n_outputs: int, rngs: Any) -> nnx.Module:
-        """An MLP on the numeric columns."""
+    def build_flat(self, spec: TableSpec, d_in: int, n_outputs: int, rngs: Any) -> nnx.Module:
+        """An MLP on that many columns."""
         return MLP(
-            len(spec.numeric),
+            d_in,
             n_outputs,
             neurons=self.neurons,
             activation=self.activation,

@@ -13,6 +13,7 @@ from jdl.networks.activation import ACTIVATIONS, as_activation
 from jdl.networks.check import cardinalities, columns, positive, rate, some_features
 from jdl.networks.dropout import Dropout
 from jdl.networks.embeddings import (
+    CategoricalEmbeddings,
     NumericEmbeddings,
     OneHotEncoding,
     PiecewiseLinearEncoding,
@@ -51,6 +52,8 @@ class TabM(TorchModule):
       start_scaling_init: First scales, "normal" or "random-signs"; by default "normal" with embeddings and
         "random-signs" without. "tabm-packed" takes none.
       num_embeddings: A module of `jdl.networks.embeddings` for all numeric features, shared by the members.
+      cat_embeddings: `CategoricalEmbeddings` of the same cardinalities, shared by the members, in the place of the
+        one-hot encoding; the package has none.
       rngs: `nnx.Rngs`, or `HostRngs` to draw on the host.
 
     Raises:
@@ -78,6 +81,7 @@ class TabM(TorchModule):
         arch_type: ArchType = "tabm",
         start_scaling_init: str | None = None,
         num_embeddings: NumericEmbeddings | None = None,
+        cat_embeddings: CategoricalEmbeddings | None = None,
         rngs: Any,
     ):
         sizes = cardinalities("TabM", cat_cardinalities)
@@ -86,14 +90,17 @@ class TabM(TorchModule):
         positive("TabM", d_out=d_out, k=k, n_blocks=n_blocks, d_block=d_block)
         rate("TabM", dropout=dropout)
         d_numeric = _check_embeddings(num_embeddings, n_num_features)
+        _check_cat_embeddings(cat_embeddings, sizes)
         kind = _start_scaling(arch_type, start_scaling_init, num_embeddings is not None)
         self.n_num_features = n_num_features
         self.cat_cardinalities = sizes
         self.k = k
         self.arch_type = arch_type
         self.num_embeddings = num_embeddings
-        self.one_hot = OneHotEncoding(sizes) if sizes else None
-        chunks = (*[d_numeric] * n_num_features, *sizes)
+        self.cat_embeddings = cat_embeddings
+        self.one_hot = OneHotEncoding(sizes) if sizes and cat_embeddings is None else None
+        d_categorical = sizes if cat_embeddings is None else [cat_embeddings.output_shape[1]] * len(sizes)
+        chunks = (*[d_numeric] * n_num_features, *d_categorical)
         d_in = sum(chunks)
         init = None if kind is None else scaling_init(kind, chunks)
         self.scaling = Scaling(k, d_in, init=init, rngs=rngs) if arch_type == "tabm-mini" else None
@@ -125,6 +132,8 @@ class TabM(TorchModule):
             parts.append(x if self.num_embeddings is None else self.num_embeddings.flat(x))
         if self.one_hot is not None:
             parts.append(self.one_hot(x_cat))
+        if self.cat_embeddings is not None:
+            parts.append(self.cat_embeddings.flat(x_cat))
         if len({part.shape[:-1] for part in parts}) > 1:
             raise ShapeError(f"TabM: x_num and x_cat must have equal rows, got {x_num.shape} and {x_cat.shape}.")
         if parts[0].ndim == 3 and parts[0].shape[1] != self.k:
@@ -148,17 +157,19 @@ class TabM(TorchModule):
     def no_weight_decay(path: Iterable[Any]) -> bool:
         """Whether the parameter at `path` takes no weight decay.
 
-        As in the paper's code: biases, linear embeddings, and frequencies of periodic ones take none.
+        As in the paper's code: biases, linear embeddings, and frequencies of periodic ones take none; nor do
+        embeddings of categories, which are linear maps of the one-hot encoding.
 
         >>> TabM.no_weight_decay(("head", "bias")), TabM.no_weight_decay(("blocks", 0, "layer", "r"))
         (True, False)
         """
         names = path_names(path)
-        return names[-1] in ("bias", "bias_1", "bias_2") or is_plain_embedding(names)
+        return names[-1] in ("bias", "bias_1", "bias_2") or names[0] == "cat_embeddings" or is_plain_embedding(names)
 
     def torch_slots(self) -> Slots:
-        """Names of `tabm.TabM`."""
-        slots = under("num_module", self.num_embeddings) | under("backbone.affine", self.scaling)
+        """Names of `tabm.TabM`; embeddings of categories are below `cat_embeddings`."""
+        slots = under("num_module", self.num_embeddings) | under("cat_embeddings", self.cat_embeddings)
+        slots |= under("backbone.affine", self.scaling)
         for i, block in enumerate(self.blocks):
             slots |= under(f"backbone.blocks.{i}.0", block.layer)
         return slots | under("output", self.head)
@@ -221,6 +232,19 @@ def _check_embeddings(embeddings: Any, n_features: int) -> int:
             f"TabM: num_embeddings are for {embeddings.n_features} features, but n_num_features={n_features}."
         )
     return embeddings.output_shape[1]
+
+
+def _check_cat_embeddings(embeddings: Any, sizes: Sequence[int]) -> None:
+    if embeddings is None:
+        return
+    if not isinstance(embeddings, CategoricalEmbeddings):
+        raise ConfigTypeError(
+            f"TabM: cat_embeddings must be CategoricalEmbeddings or None, got {type(embeddings).__name__}."
+        )
+    if embeddings.cardinalities != sizes:
+        raise ConfigError(
+            f"TabM: cat_embeddings are for cardinalities {embeddings.cardinalities}, but cat_cardinalities={sizes}."
+        )
 
 
 def _start_scaling(arch_type: str, given: str | None, embedded: bool) -> str | None:

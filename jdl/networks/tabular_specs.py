@@ -11,22 +11,12 @@ from jaxtyping import Array, Float
 from jdl.core.random import RandomKey
 from jdl.data.table import Table, TableSpec
 from jdl.networks.context import current_batch
-from jdl.networks.embedding_spec import n_embedded
+from jdl.networks.embedding_spec import cat_embeddings, n_codes, n_embedded, n_levels
 from jdl.networks.ft_transformer import FTTransformer
 from jdl.networks.realmlp import RealMLP
-from jdl.networks.spec import EmbeddedSpec
+from jdl.networks.spec import EmbeddedSpec, FlatSpec
 from jdl.networks.tab_resnet import TabResNet
 from jdl.networks.tabm import TabM
-
-
-def n_levels(spec: TableSpec) -> list[int]:
-    """Levels of each coded column."""
-    return [len(column.levels) for column in spec.categorical]
-
-
-def n_codes(spec: TableSpec) -> list[int]:
-    """Codes of each coded column: its levels, and code 0 for missing and unseen ones."""
-    return [n + 1 for n in n_levels(spec)]
 
 
 def _or_none(block: Any) -> Any:
@@ -35,8 +25,8 @@ def _or_none(block: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class TabResNetSpec(EmbeddedSpec):
-    """Spec of `jdl.networks.TabResNet`, for numeric columns.
+class TabResNetSpec(FlatSpec):
+    """Spec of `jdl.networks.TabResNet`.
 
     Args:
       n_blocks: Residual blocks.
@@ -56,10 +46,10 @@ class TabResNetSpec(EmbeddedSpec):
     dropout2: bool = False
     final_norm: bool = True
 
-    def build(self, spec: TableSpec, n_outputs: int, rngs: Any) -> nnx.Module:
-        """The network on the numeric columns."""
+    def build_flat(self, spec: TableSpec, d_in: int, n_outputs: int, rngs: Any) -> nnx.Module:
+        """The network on that many columns."""
         return TabResNet(
-            len(spec.numeric),
+            d_in,
             n_outputs,
             self.n_blocks,
             self.d_block,
@@ -128,6 +118,7 @@ class TabMSpec(EmbeddedSpec):
       activation: Name or function.
       arch_type: "tabm", "tabm-mini" or "tabm-packed".
       start_scaling_init: First scales; None takes the model's.
+      d_cat_embedding: Width of the embedding of each coded column; None encodes them one-hot.
     """
 
     k: int = 32
@@ -137,6 +128,7 @@ class TabMSpec(EmbeddedSpec):
     activation: str | Callable[..., Any] = "relu"
     arch_type: str = "tabm-mini"
     start_scaling_init: str | None = None
+    d_cat_embedding: int | None = None
 
     has_factors: ClassVar[bool] = True
 
@@ -147,9 +139,10 @@ class TabMSpec(EmbeddedSpec):
     def build(self, spec: TableSpec, n_outputs: int, rngs: Any) -> nnx.Module:
         """The network on all columns."""
         arch: Any = self.arch_type
+        embeddings = cat_embeddings(spec, self.d_cat_embedding, rngs)
         return TabM(
             n_num_features=len(spec.numeric),
-            cat_cardinalities=n_levels(spec),
+            cat_cardinalities=n_levels(spec) if embeddings is None else n_codes(spec),
             d_out=n_outputs,
             k=self.k,
             n_blocks=self.n_blocks,
@@ -159,13 +152,14 @@ class TabMSpec(EmbeddedSpec):
             arch_type=arch,
             start_scaling_init=self.start_scaling_init,
             num_embeddings=self.embedding.build(len(spec.numeric), rngs) if self.embedding else None,
+            cat_embeddings=embeddings,
             rngs=rngs,
         )
 
     def forward(self, model: Any, table: Table) -> Float[Array, "row ..."]:
         """Outputs of each member; of its own rows only, where members see batches of their own."""
-        # The model's codes count from 0, and what lies outside of them (jdl's code 0) is no level.
-        x_num, x_cat = table.numeric, table.codes - 1
+        # Codes of the one-hot encoding count from 0, and what lies outside of them (jdl's code 0) is no level.
+        x_num, x_cat = table.numeric, table.codes - (model.cat_embeddings is None)
         copies = current_batch().copies
         if copies == 1:
             return model(_or_none(x_num), _or_none(x_cat))

@@ -12,6 +12,7 @@ from jdl.core.errors import ConfigError, ShapeError, UnknownNameError
 from jdl.core.random import as_key
 from jdl.networks import (
     MLP,
+    CategoricalEmbeddings,
     FTTransformer,
     HostRngs,
     PBLDEmbeddings,
@@ -40,6 +41,13 @@ def tabm(arch_type, embedded):
         return TabM(**options, arch_type=arch_type, num_embeddings=embeddings, rngs=rngs)
 
     return build
+
+
+def tabm_of_embedded_categories(rngs):
+    options: Any = {"n_num_features": F, "cat_cardinalities": SIZES, "d_out": 2, "k": 4, "d_block": 8}
+    return TabM(
+        **options, num_embeddings=ple(rngs), cat_embeddings=CategoricalEmbeddings(SIZES, 5, rngs=rngs), rngs=rngs
+    )
 
 
 def ft(rngs):
@@ -73,6 +81,7 @@ BUILDS = {
     "tabm embedded": tabm("tabm", True),
     "tabm-mini": tabm("tabm-mini", True),
     "tabm-packed": tabm("tabm-packed", False),
+    "tabm of embedded categories": tabm_of_embedded_categories,
     "ft_transformer": ft,
     "realmlp": realmlp,
     "realmlp simple": realmlp_simple,
@@ -276,6 +285,18 @@ BAD = {
         "for 3 features, but d_in=2",
     ),
     "no embedding": (lambda: MLP(2, 1, num_embeddings="pbld", rngs=host()), "must be a module.*got str"),  # pyright: ignore[reportArgumentType]
+    "other cardinalities": (
+        lambda: tabm_of(cat_cardinalities=[3], cat_embeddings=CategoricalEmbeddings([4], 2, rngs=host())),
+        r"cat_embeddings are for cardinalities \(4,\), but cat_cardinalities=\(3,\)",
+    ),
+    "no categories": (
+        lambda: tabm_of(cat_embeddings=CategoricalEmbeddings([4], 2, rngs=host())),
+        r"cat_embeddings are for cardinalities \(4,\), but cat_cardinalities=\(\)",
+    ),
+    "no embeddings of categories": (
+        lambda: tabm_of(cat_cardinalities=[3], cat_embeddings=ple(host())),
+        "cat_embeddings must be CategoricalEmbeddings or None, got PiecewiseLinearEmbeddings",
+    ),
     "packed scaling": (
         lambda: tabm_of(arch_type="tabm-packed", start_scaling_init="normal"),
         "takes no start_scaling_init",

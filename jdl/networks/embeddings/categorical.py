@@ -59,6 +59,16 @@ class CategoricalEmbeddings(TorchModule):
         """Features and width."""
         return len(self.cardinalities), self.table.shape[-1]
 
+    @property
+    def d_flat(self) -> int:
+        """Width of `flat`."""
+        return int(np.prod(self.output_shape))
+
+    def flat(self, x: Int[Array, "*batch feature"]) -> Float[Array, "*batch flat"]:
+        """All vectors of a row one after the other, as the first layer of an MLP takes them."""
+        y = self(x)
+        return y.reshape(*y.shape[:-2], self.d_flat)
+
     def __call__(self, x: Int[Array, "*batch feature"]) -> Float[Array, "*batch feature embedding"]:
         """A vector per row and feature."""
         columns("CategoricalEmbeddings", "x", x, len(self.cardinalities))
