@@ -21,7 +21,10 @@ _EMBEDDING_FIELDS = {name: field for name, field in embedding_fields(None).items
 
 
 class FTTransformerLearner(TabularLearner):
-    """What classification and regression share; embeddings, norms of blocks and biases take no weight decay."""
+    """What classification and regression share; embeddings, norms of blocks and biases take no weight decay.
+
+    `d_token=` is another name of `d_block=`.
+    """
 
     refused: ClassVar[dict[str, str]] = {
         "d_embedding": "has no effect, since embeddings are tokens, of width 'd_block'.\nHint: d_block=64."
@@ -29,7 +32,9 @@ class FTTransformerLearner(TabularLearner):
     recipe: ClassVar[Any] = Optimizer.named("adamw", lr=1e-4, weight_decay=1e-5)
     fields: ClassVar[dict[str, Field]] = {
         "n_blocks": Field("int", 3, low=1, doc="Blocks; other sizes have defaults for 1 to 6."),
-        "d_block": Field("int", None, low=1, optional=True, doc="Width of a token; None: by n_blocks."),
+        "d_block": Field(
+            "int", None, low=1, optional=True, doc="Width of a token, also called d_token; None: by n_blocks."
+        ),
         "attention_n_heads": Field("int", 8, low=1, doc="Heads, which divide d_block."),
         "attention_dropout": Field(
             "float", None, low=0.0, high=1.0, optional=True, dynamic=True,
@@ -55,6 +60,16 @@ class FTTransformerLearner(TabularLearner):
         ),
         "preprocess": PREPROCESS,
     } | _EMBEDDING_FIELDS | COMMON | optimizer_field(recipe)  # fmt: skip
+
+    def _split_names(self, given: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        if "d_token" in given:
+            if "d_block" in given:
+                raise ConfigError(
+                    f"learner '{self.name}': 'd_token' is another name of 'd_block', got {given['d_token']} and "
+                    f"{given['d_block']}.\nHint: leave one of them out."
+                )
+            given = {"d_block" if name == "d_token" else name: value for name, value in given.items()}
+        return super()._split_names(given)
 
     def _check(self) -> None:
         super()._check()
@@ -90,8 +105,9 @@ class FTTransformerLearner(TabularLearner):
         return {name: value for name, value in self._sizes().items() if name.endswith("dropout") and value}
 
     def default_batch_size(self, n_rows: int) -> int:
-        """256, as in the package's recipe."""
-        return min(256, max(32, super().default_batch_size(n_rows)))
+        """256, as in the package's recipe, for any number of rows; a shorter table is one batch."""
+        del n_rows
+        return 256
 
     def network(self) -> FTTransformerSpec:
         """The network's spec."""
@@ -106,6 +122,10 @@ class FTTransformerLearner(TabularLearner):
 class ClassifFTTransformer(ForClassif, FTTransformerLearner):
     """FT-Transformer: features as tokens that attend to each other (Gorishniy et al., 2021).
 
+    Norms, biases and their places are those of the published network: layer norms before each part of a block, but
+    none before the first attention. As layers of a graph, `jdl.nn("ft_transformer_block")` has them as
+    hyperparameters.
+
     >>> ClassifFTTransformer(n_blocks=2).get("attention_n_heads")
     8
     """
@@ -115,6 +135,10 @@ class ClassifFTTransformer(ForClassif, FTTransformerLearner):
 
 class RegrFTTransformer(ForRegrByLoss, FTTransformerLearner):
     """FT-Transformer: features as tokens that attend to each other (Gorishniy et al., 2021).
+
+    Norms, biases and their places are those of the published network: layer norms before each part of a block, but
+    none before the first attention. As layers of a graph, `jdl.nn("ft_transformer_block")` has them as
+    hyperparameters.
 
     >>> RegrFTTransformer().get("opt.lr")
     0.0001

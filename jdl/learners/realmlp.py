@@ -121,7 +121,7 @@ class RealMLPLearner(TabularLearner):
         return self.values["measures_valid"] or tuple(as_measures([_MEASURES[self.task_type]]))
 
     def default_batch_size(self, n_rows: int) -> int:
-        """256, or all rows."""
+        """256, or all rows of a shorter table."""
         del n_rows
         return 256
 

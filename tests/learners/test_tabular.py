@@ -10,7 +10,7 @@ import pytest
 
 import jdl
 from jdl import train
-from jdl.core.errors import ConfigError, TaskError, UnknownNameError
+from jdl.core.errors import ConfigError, TaskError
 from jdl.core.random import as_key
 from jdl.learners.learner import Job
 from jdl.learners.population import Data, dynamic_values, make_program, padded_rows
@@ -256,8 +256,21 @@ def test_sizes_exclude_each_other_by_name():
         jdl.lrn("classif.tab_resnet", d_hidden=3, d_hidden_multiplier=2.0)
     with pytest.raises(ConfigError, match="'d_block' must be a multiple of 'attention_n_heads', got 30 and 8"):
         jdl.lrn("classif.ft_transformer", d_block=30)
-    with pytest.raises(UnknownNameError):
+
+
+def test_the_width_of_a_token_has_two_names():
+    assert jdl.lrn("classif.ft_transformer", d_token=40).get("d_block") == 40
+    assert jdl.lrn("classif.ft_transformer", d_block=16).set(d_token=40).get("d_block") == 40
+    with pytest.raises(ConfigError, match=r"'d_token' is another name of 'd_block', got 40 and 48\.\nHint"):
+        jdl.lrn("classif.ft_transformer", d_token=40, d_block=48)
+    with pytest.raises(ConfigError, match="'d_block' must be a multiple of 'attention_n_heads', got 30 and 8"):
         jdl.lrn("classif.ft_transformer", d_token=30)
+
+
+@pytest.mark.parametrize("n_rows", [100, 5000, 50_000, 500_000])
+def test_the_batch_of_an_ft_transformer_is_256_as_in_the_recipe(n_rows):
+    assert jdl.lrn("classif.ft_transformer").schedule(n_rows).batch_size == 256
+    assert jdl.lrn("regr.ft_transformer", batch_size=32).schedule(n_rows).batch_size == 32
 
 
 def test_what_takes_no_decay_is_not_decayed():
