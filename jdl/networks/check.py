@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
+
 from jdl.core.errors import ConfigError, ConfigTypeError, ShapeError
 
 
@@ -62,12 +65,37 @@ def some_features(owner: str, n_num: int, n_cat: int, name: str = "n_num_feature
         )
 
 
-def columns(owner: str, name: str, x: Any, n_columns: int, ndims: tuple[int, ...] = ()) -> None:
-    """Refuses a block that does not have `n_columns` columns; None stands for a block without columns.
+def columns(owner: str, name: str, x: Any, n_columns: int, ndims: tuple[int, ...] = (), *, codes: bool = False) -> Any:
+    """A block with `n_columns` columns; lists and frames become arrays, None stands for a block without columns.
+
+    Args:
+      owner: Who takes it.
+      name: What it is called there.
+      x: The block.
+      n_columns: How many columns it must have.
+      ndims: Numbers of axes that it may have; any without.
+      codes: Whether it holds category codes, which are integers.
 
     Raises:
-      ShapeError: It has others.
+      ShapeError: It has other columns, or is none.
+      ConfigTypeError: It holds no numbers, or codes that are no integers.
+
+    >>> columns("TabM", "x_cat", [[0, 1]], 2, codes=True).shape
+    (1, 2)
     """
+    try:
+        x = x if x is None or hasattr(x, "dtype") else np.asarray(x)
+    except ValueError:
+        raise ShapeError(f"{owner}: {name} must be an array, got rows of different lengths.") from None
+    _check_shape(owner, name, x, n_columns, ndims)
+    if x is not None and n_columns and not _holds(x.dtype, codes):
+        wanted = "category codes, which are integers" if codes else "numbers"
+        hint = f"\nHint: {name}.astype('int32'), if these are codes." if codes else ""
+        raise ConfigTypeError(f"{owner}: {name} must hold {wanted}, got {x.dtype}.{hint}")
+    return x
+
+
+def _check_shape(owner: str, name: str, x: Any, n_columns: int, ndims: tuple[int, ...]) -> None:
     got = "None" if x is None else f"an array of shape {tuple(x.shape)}"
     shape = None if x is None else tuple(x.shape)
     n_given = 0 if shape is None else (shape[-1] if shape else -1)
@@ -75,6 +103,12 @@ def columns(owner: str, name: str, x: Any, n_columns: int, ndims: tuple[int, ...
         wanted = f"(..., {n_columns})" if not ndims else " or ".join(_shape(n, n_columns) for n in ndims)
         wanted = f"shape {wanted}" if n_columns else "None, since it was built without such features"
         raise ShapeError(f"{owner}: {name} must have {wanted}, got {got}.")
+
+
+def _holds(dtype: Any, codes: bool) -> bool:
+    if codes:
+        return jnp.issubdtype(dtype, jnp.integer)
+    return jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_)
 
 
 def _shape(ndim: int, n_columns: int) -> str:

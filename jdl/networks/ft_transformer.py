@@ -157,8 +157,8 @@ class FTTransformer(TorchModule):
 
     def _tokens(self, x_num: Any, x_cat: Any) -> Float[Array, "row token feature"]:
         n_cat = 0 if self.cat_embeddings is None else len(self.cat_embeddings.cardinalities)
-        columns("FTTransformer", "x_num", x_num, self.n_cont_features, (2,))
-        columns("FTTransformer", "x_cat", x_cat, n_cat, (2,))
+        x_num = columns("FTTransformer", "x_num", x_num, self.n_cont_features, (2,))
+        x_cat = columns("FTTransformer", "x_cat", x_cat, n_cat, (2,), codes=True)
         parts = []
         if self.cont_embeddings is not None:
             parts.append(self.cont_embeddings(x_num))
@@ -181,7 +181,7 @@ class FTTransformer(TorchModule):
         del x_cat, key
         if self.cont_embeddings is not None:
             assert x_num is not None
-            self.cont_embeddings.prepare(x_num, target)
+            self.cont_embeddings.prepare(np.asarray(x_num), target)
 
     @staticmethod
     def no_weight_decay(path: Iterable[Any]) -> bool:

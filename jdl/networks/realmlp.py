@@ -184,8 +184,8 @@ class RealMLP(TorchModule):
 
     def _raw(self, xp: Any, x_num: Any, x_cat: Any) -> Float[Any, "row column"]:
         """What is scaled: numbers, then one-hot columns."""
-        columns("RealMLP", "x_num", x_num, self.n_num_features, (2,))
-        columns("RealMLP", "x_cat", x_cat, len(self.few) + len(self.many), (2,))
+        x_num = columns("RealMLP", "x_num", x_num, self.n_num_features, (2,))
+        x_cat = columns("RealMLP", "x_cat", x_cat, len(self.few) + len(self.many), (2,), codes=True)
         parts = []
         if self.n_num_features:
             parts.append(xp.asarray(x_num, np.float32))

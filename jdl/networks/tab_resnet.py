@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
@@ -40,7 +41,6 @@ class TabResNet(TorchModule):
 
     References: Gorishniy et al., Revisiting Deep Learning Models for Tabular Data, 2021.
 
-    >>> import jax.numpy as jnp
     >>> model = TabResNet(4, 3, d_block=8, rngs=nnx.Rngs(0))
     >>> model.eval()
     >>> model(jnp.zeros((5, 4))).shape
@@ -77,7 +77,7 @@ class TabResNet(TorchModule):
     @with_own_noise
     def __call__(self, x: Float[Array, "row feature"]) -> Float[Array, "row output"]:
         """Outputs for a batch of rows."""
-        columns("TabResNet", "x", x, self.d_in, (2,))
+        x = jnp.asarray(columns("TabResNet", "x", x, self.d_in, (2,)))
         x = self.input_projection(embed_flat(self.num_embeddings, x))
         x = in_turn(self.blocks, x)
         if self.final_norm is not None:

@@ -124,8 +124,8 @@ class TabM(TorchModule):
         return self.head(in_turn(others, first(x)))
 
     def _flat(self, x_num: Any, x_cat: Any) -> Array:
-        columns("TabM", "x_num", x_num, self.n_num_features, (2, 3))
-        columns("TabM", "x_cat", x_cat, len(self.cat_cardinalities), (2, 3))
+        x_num = columns("TabM", "x_num", x_num, self.n_num_features, (2, 3))
+        x_cat = columns("TabM", "x_cat", x_cat, len(self.cat_cardinalities), (2, 3), codes=True)
         parts = []
         if self.n_num_features:
             x = jnp.asarray(x_num)
@@ -151,7 +151,7 @@ class TabM(TorchModule):
         del x_cat, key
         if self.num_embeddings is not None:
             assert x_num is not None
-            self.num_embeddings.prepare(x_num, target)
+            self.num_embeddings.prepare(np.asarray(x_num), target)
 
     @staticmethod
     def no_weight_decay(path: Iterable[Any]) -> bool:

@@ -280,6 +280,13 @@ def test_codes_out_of_range_give_zeros():
     np.testing.assert_array_equal(y[2:], np.broadcast_to(np.asarray(layer.bias[...]), (2, 2, 4)))
 
 
+@pytest.mark.parametrize("layer", [OneHotEncoding([2, 3]), CategoricalEmbeddings([2, 3], 4, rngs=HostRngs(as_key(0)))])
+def test_codes_are_integers(layer):
+    with pytest.raises(ConfigError, match=f"{type(layer).__name__}: x must hold category codes.* got float32"):
+        layer(np.zeros((4, 2), np.float32))
+    assert layer([[0, 1], [1, 2]]).shape[0] == 2
+
+
 def test_bad_sizes_are_refused():
     rngs: Any = HostRngs(as_key(0))
     with pytest.raises(ConfigError, match="n_features must be"):

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from flax import nnx
 
@@ -333,6 +334,36 @@ def test_wrong_columns_are_named(build):
     if not isinstance(model, MLP | TabResNet):
         with pytest.raises(ShapeError, match="equal rows"):
             model(x[:3], codes)
+
+
+@every_network
+def test_lists_and_frames_are_taken(build):
+    model: Any = build(host())
+    if isinstance(model, MLP):
+        return
+    model.prepare(*inputs(model), key=0)
+    model.eval()
+    expected = np.asarray(model(*inputs(model)))
+    for kind in (pd.DataFrame, np.ndarray.tolist):
+        np.testing.assert_allclose(model(*map(kind, inputs(model))), expected, rtol=1e-5, atol=1e-6)
+
+
+@every_network
+def test_codes_are_integers(build):
+    model = build(host())
+    x, codes = rows()
+    owner = type(model).__name__
+    if isinstance(model, MLP | TabResNet):
+        return
+    message = rf"{owner}: x_cat must hold category codes, which are integers, got float32\.\nHint: x_cat\.astype"
+    with pytest.raises(ConfigError, match=message):
+        model(x, codes.astype(np.float32))
+    with pytest.raises(ConfigError, match=rf"{owner}: x_cat must hold .* got float64"):
+        model(x, (codes * 1.0).tolist())
+    with pytest.raises(ConfigError, match=rf"{owner}: x_num must hold numbers, got <U"):
+        model(x.astype(str), codes)
+    with pytest.raises(ShapeError, match=f"{owner}: x_num must be an array, got rows of different lengths"):
+        model([[1.0], [1.0, 2.0]], codes)
 
 
 def test_members_of_another_number_are_refused():

@@ -36,12 +36,12 @@ class NumericEmbeddings(TorchModule):
 
     def __call__(self, x: Float[Array, "*batch feature"]) -> Float[Array, "*batch feature embedding"]:
         """A vector per row and feature."""
-        columns(type(self).__name__, "x", x, self.n_features)
+        x = columns(type(self).__name__, "x", x, self.n_features)
         return self.embed(jnp, jnp.asarray(x))
 
     def flat(self, x: Float[Any, "*batch feature"], xp: Any = jnp) -> Float[Any, "*batch flat"]:
         """All vectors of a row one after the other, as the first layer of an MLP takes them."""
-        columns(type(self).__name__, "x", x, self.n_features)
+        x = columns(type(self).__name__, "x", x, self.n_features)
         return self.embed(xp, xp.asarray(x)).reshape(*x.shape[:-1], self.d_flat)
 
     def prepare(self, x_num: Float[np.ndarray, "row feature"], target: np.ndarray | None = None) -> None:

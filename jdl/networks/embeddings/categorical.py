@@ -71,7 +71,7 @@ class CategoricalEmbeddings(TorchModule):
 
     def __call__(self, x: Int[Array, "*batch feature"]) -> Float[Array, "*batch feature embedding"]:
         """A vector per row and feature."""
-        columns("CategoricalEmbeddings", "x", x, len(self.cardinalities))
+        x = columns("CategoricalEmbeddings", "x", x, len(self.cardinalities), codes=True)
         return self.embed(jnp, jnp.asarray(x))
 
     def embed(self, xp: Any, x: Int[Any, "*batch feature"]) -> Float[Any, "*batch feature embedding"]:
@@ -116,7 +116,7 @@ class OneHotEncoding(TorchModule):
 
     def __call__(self, x: Int[Array, "*batch feature"]) -> Float[Array, "*batch code"]:
         """Zeros and ones in float32."""
-        columns("OneHotEncoding", "x", x, len(self.cardinalities))
+        x = columns("OneHotEncoding", "x", x, len(self.cardinalities), codes=True)
         return self.embed(jnp, jnp.asarray(x))
 
     def embed(self, xp: Any, x: Int[Any, "*batch feature"]) -> Float[Any, "*batch code"]:
