@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from jdl.core.errors import ConfigError, ConfigTypeError, ShapeError, UnknownNameError
 from jdl.core.random import as_key
+from jdl.networks.activation import activation_name
 from jdl.networks.check import cardinalities, columns, positive, rate, some_features
 from jdl.networks.embeddings import CategoricalEmbeddings, NumericEmbeddings, PBLDEmbeddings
 from jdl.networks.fitted import Fitted
@@ -19,7 +20,6 @@ from jdl.networks.noise import OwnNoise, with_own_noise
 from jdl.networks.ntk import NTKLinear, RealBlock
 from jdl.networks.paths import path_names
 from jdl.networks.robust_scale import RobustScale, SignedOneHot
-from jdl.networks.tabm import activation_name
 from jdl.networks.torch_state import Slot, Slots, TorchModule, under
 
 _EMBEDDINGS = ("pbld", "pblrd", "none")

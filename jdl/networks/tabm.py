@@ -9,7 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from jdl.core.errors import ConfigError, ConfigTypeError, ShapeError, UnknownNameError
-from jdl.networks.activation import ACTIVATIONS, as_activation
+from jdl.networks.activation import activation_name, as_activation
 from jdl.networks.check import cardinalities, columns, positive, rate, some_features
 from jdl.networks.dropout import Dropout
 from jdl.networks.embeddings import (
@@ -188,18 +188,6 @@ class EnsembleBlock(nnx.Module):
         y = on_rows(self.layer, x) if isinstance(self.layer, nnx.Linear) else self.layer(x)
         x = as_activation(self.activation)(y)
         return x if self.dropout is None else self.dropout(x)
-
-
-def activation_name(activation: str | Callable[..., Any]) -> str | Callable[..., Any]:
-    """A known activation, PyTorch's class names ("ReLU", "SELU") included.
-
-    Raises:
-      UnknownNameError: No activation has the name.
-    """
-    if isinstance(activation, str) and activation not in ACTIVATIONS and activation.lower() in ACTIVATIONS:
-        activation = activation.lower()
-    as_activation(activation)
-    return activation
 
 
 def is_plain_embedding(names: tuple[str, ...]) -> bool:

@@ -1,6 +1,7 @@
 """The multi-layer perceptron and its activations."""
 
 import itertools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -136,6 +137,16 @@ def test_activation_takes_arguments():
     x = np.linspace(-3, 3, 7, dtype=np.float32)[:, None]
     z = x @ w1 + b1
     np.testing.assert_allclose(model(jnp.asarray(x)), np.where(z > 0, z, 0.5 * z) @ w2 + b2, rtol=1e-5, atol=1e-6)
+
+
+def test_activations_have_pytorchs_class_names_too():
+    assert as_activation("LeakyReLU") is ACTIVATIONS["leaky_relu"] and as_activation("ReLU6") is ACTIVATIONS["relu6"]
+
+
+def test_gelu_is_exact():
+    x = np.linspace(-4, 4, 9, dtype=np.float32)
+    expected = [v * 0.5 * (1 + math.erf(v / 2**0.5)) for v in x]
+    np.testing.assert_allclose(as_activation("gelu")(jnp.asarray(x)), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_activation_may_be_a_function():

@@ -11,7 +11,7 @@ from flax import nnx
 
 from jdl.core.random import RandomKey
 from jdl.networks import MLP, BatchNorm, HostRngs
-from jdl.networks.activation import ACTIVATIONS, as_activation
+from jdl.networks.activation import ACTIVATIONS, activation_name, as_activation
 from jdl.networks.context import BatchContext, batch_context
 from jdl.networks.mlp import LayerNorm
 
@@ -19,7 +19,7 @@ WIDTH = 4
 TORCH_ACTIVATIONS = {
     "celu": torch.nn.CELU(),
     "elu": torch.nn.ELU(),
-    "gelu": torch.nn.GELU(approximate="tanh"),
+    "gelu": torch.nn.GELU(),
     "hardswish": torch.nn.Hardswish(),
     "identity": torch.nn.Identity(),
     "leaky_relu": torch.nn.LeakyReLU(),
@@ -114,6 +114,15 @@ def test_activations(name):
     theirs.sum().backward()
     assert_close(as_activation(name)(jnp.asarray(x)), theirs)
     assert_close(jax.grad(lambda x: as_activation(name)(x).sum())(jnp.asarray(x)), leaf.grad)
+
+
+@pytest.mark.parametrize("name", TORCH_ACTIVATIONS)
+def test_activations_have_the_names_of_pytorchs_classes_and_slopes_at_their_kinks(name):
+    assert activation_name(type(TORCH_ACTIVATIONS[name]).__name__) == name
+    kinks = np.float32([-6, -3, -1, 0, 1, 3, 6])
+    leaf = torch.tensor(kinks, requires_grad=True)
+    TORCH_ACTIVATIONS[name](leaf).sum().backward()
+    assert_close(jax.grad(lambda x: as_activation(name)(x).sum())(jnp.asarray(kinks)), leaf.grad)
 
 
 def test_range_of_initial_values():

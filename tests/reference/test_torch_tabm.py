@@ -83,7 +83,7 @@ def test_outputs(arch_type, kind, features, shaken, relative_error, tensors, out
     assert relative_error(outputs(ours, x, codes), theirs(*tensors(x, codes))) < 1e-5
 
 
-@pytest.mark.parametrize("activation", ["ReLU", "SiLU"])
+@pytest.mark.parametrize("activation", ["ReLU", "SiLU", "GELU", "LeakyReLU"])
 def test_activation_by_pytorchs_name(activation, shaken, relative_error, outputs, tensors):
     theirs, ours = pair("tabm-mini", activation=activation)
     shaken(theirs).eval()

@@ -3,7 +3,6 @@
 import operator
 from typing import Any
 
-import jax
 from flax import nnx
 from jaxtyping import Array
 
@@ -14,7 +13,6 @@ from jdl.networks.array_spec import ArraySpec
 from jdl.networks.attention import AttentionOptions, EncoderLayer, MultiheadAttention
 from jdl.networks.layer import Site, layer_kind
 from jdl.networks.layers.common import bias_field, need_equal, noise, rate
-from jdl.networks.layers.gate import exact_gelu
 from jdl.networks.layers.token import need_heads
 
 _N_INPUTS = {"self": 1, "cross": 2, "general": 3}
@@ -129,9 +127,6 @@ def _encoder_inputs(values: dict[str, Any]) -> int:
     return 1 + values["src_mask"] + values["src_key_padding_mask"]
 
 
-_EXACT = {"gelu": exact_gelu, "relu": jax.nn.relu}
-
-
 def _activation(value: Any) -> Any:
     as_activation(value)
     return value
@@ -167,7 +162,7 @@ def transformer_encoder_layer(site: Site, *inputs: ArraySpec, **values: Any) -> 
         d,
         n_heads,
         d_hidden=values["dim_feedforward"],
-        activation=_EXACT.get(activation) or as_activation(activation),
+        activation=as_activation(activation),
         noises=tuple(noise(site, values["dropout"], "dropout", i) for i in range(4)),
         eps=values["layer_norm_eps"],
         norm_first=values["norm_first"],
