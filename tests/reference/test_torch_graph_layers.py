@@ -157,6 +157,18 @@ def test_activations(name, values, theirs):
     assert_equal(ours, theirs, x)
 
 
+BY_ELEMENT = ACTIVATIONS[: next(i for i, (name, *_) in enumerate(ACTIVATIONS) if name == "softmax")]
+
+
+@pytest.mark.parametrize("name, values, theirs", BY_ELEMENT, ids=[f"{name}-{values}" for name, values, _ in BY_ELEMENT])
+def test_activations_at_their_kinks_and_of_nan(name, values, theirs):
+    kinks = {0.0, 1.0, 3.0, 6.0, *(abs(float(v)) for v in (0.5, *values.values()) if not isinstance(v, str))}
+    x = np.tile(np.float32([*kinks, *(-k for k in kinks)])[:, None], 4)
+    ours = built(name, x, **values)
+    assert_equal(ours, theirs, x)
+    assert np.isnan(ours(jnp.full((1, 4), jnp.nan))).all() and theirs(torch.full((1, 4), torch.nan)).isnan().all()
+
+
 # --- convolutions ---
 
 CONVOLUTIONS: list[dict[str, Any]] = [

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from jdl.core.errors import ConfigError, ShapeError
 from jdl.core.fields import Field
+from jdl.networks import activation
 from jdl.networks.array_spec import ArraySpec
 from jdl.networks.context import current_batch
 from jdl.networks.dropout import batch_uniform
@@ -25,12 +26,12 @@ def same(x: Array) -> Array:
 
 def hard_shrink(x: Array, lambd: float) -> Array:
     """0 near zero, the input elsewhere."""
-    return jnp.where(jnp.abs(x) > lambd, x, 0.0)
+    return jnp.where(jnp.abs(x) <= lambd, 0.0, x)  # asked so that NaN stays NaN, here and below
 
 
 def soft_shrink(x: Array, lambd: float) -> Array:
     """The input moved towards 0 by `lambd`, and 0 near zero."""
-    return jnp.where(x > lambd, x - lambd, jnp.where(x < -lambd, x + lambd, 0.0))
+    return jnp.where(jnp.abs(x) <= lambd, 0.0, jnp.where(x > 0, x - lambd, x + lambd))
 
 
 def soft_plus(x: Array, beta: float, threshold: float) -> Array:
@@ -40,7 +41,12 @@ def soft_plus(x: Array, beta: float, threshold: float) -> Array:
 
 def cut_below(x: Array, threshold: float, value: float) -> Array:
     """The input where it exceeds `threshold`, else `value`."""
-    return jnp.where(x > threshold, x, value)
+    return jnp.where(x <= threshold, value, x)
+
+
+def cut_off(x: Array, low: float, high: float) -> Array:
+    """The input, cut off at both ends, where `jnp.clip` has half a slope and PyTorch none."""
+    return jnp.where(x <= low, low, jnp.where(x >= high, high, x))
 
 
 def tanh_shrink(x: Array) -> Array:
@@ -126,14 +132,14 @@ def hardtanh(site: Site, x: ArraySpec, min_val: float, max_val: float) -> nnx.Mo
     del x
     if not min_val < max_val:
         raise ConfigError(f"layer '{site.id or 'hardtanh'}': min_val ({min_val}) must be below max_val ({max_val}).")
-    return Apply(jnp.clip, (min_val, max_val))
+    return Apply(cut_off, (min_val, max_val))
 
 
 @layer_kind(negative_slope=Field("float", 0.01, doc="Slope below 0."))
 def leaky_relu(site: Site, x: ArraySpec, negative_slope: float) -> nnx.Module:
     """X above 0, negative_slope * x below (Maas et al., 2013)."""
     del site, x
-    return Apply(jax.nn.leaky_relu, (negative_slope,))
+    return Apply(activation.leaky_relu, (negative_slope,))
 
 
 @layer_kind(

@@ -52,6 +52,24 @@ def test_shapes():
     np.testing.assert_array_equal(apply("unsqueeze", x, axis=-1), x[..., None])
 
 
+@pytest.mark.parametrize(
+    "layer, values",
+    [("hardshrink", {}), ("softshrink", {}), ("threshold", {"threshold": 0.0, "value": 1.0}), ("hardtanh", {})],
+)
+def test_activations_keep_nan(layer, values):
+    assert np.isnan(apply(layer, np.float32([[np.nan]]), **values)).all()
+
+
+def test_slopes_where_an_activation_bends_are_pytorchs():
+    def slopes(layer, *x, **values):
+        module = build(layer, np.float32([[0]]), **values)
+        return jax.vmap(jax.grad(lambda x: module(x[None, None])[0, 0]))(jnp.float32(x)).tolist()
+
+    assert slopes("leaky_relu", 0, negative_slope=0.25) == [0.25]
+    assert slopes("hardtanh", -1, 0, 1) == [0, 1, 0]
+    assert slopes("softshrink", -0.5, 0.5) == slopes("hardshrink", -0.5, 0.5) == [0, 0]
+
+
 def test_tokens_of_numbers():
     module, x = build("tokenizer_num", draw(2, 3), d_token=4), draw(2, 3)
     expected = x[:, :, None] * np.asarray(module.weight[...]) + np.asarray(module.bias[...])
