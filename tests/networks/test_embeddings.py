@@ -133,6 +133,27 @@ def test_prepare_takes_quantiles_and_leaves_columns_without_range_at_zero():
     assert layer.impl.weight[4].any()
 
 
+def test_small_columns_have_bins_as_large_ones_have():
+    x = np.random.default_rng(0).uniform(size=(100, 1)).astype(np.float32)
+    encoded = []
+    for scale in (1.0, 2.0**-21, 2.0**-60, 2.0**60):
+        layer = ple(n_features=1, max_bins=8)
+        layer.prepare(x * np.float32(scale))
+        encoded.append(layer.impl.embed(np, x * np.float32(scale)))
+    assert encoded[0].any()
+    for other in encoded[1:]:
+        np.testing.assert_array_equal(encoded[0], other)
+
+
+def test_bins_of_subnormal_width_are_left_out():
+    x = np.float32([[0.0, 0.0], [1e-40, 1e-40], [2e-40, 1.0]])
+    layer = ple(n_features=2, max_bins=2)
+    layer.prepare(x)
+    assert np.isfinite(layer.impl.weight[...]).all()
+    expected = [[[0, 0], [0, 0]], [[0, 0], [0, 0]], [[0, 0], [0, 1]]]
+    np.testing.assert_allclose(layer.impl.embed(np, x), expected, atol=1e-30)
+
+
 def test_trees_split_where_the_target_changes():
     x = np.arange(16, dtype=np.float32)[:, None]
     layer = ple(n_features=1, max_bins=4, binning="tree", version="A")

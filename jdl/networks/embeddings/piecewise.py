@@ -23,6 +23,7 @@ from jdl.networks.torch_state import Slots, under
 Bins = Sequence[Any] | None
 Binning = Literal["quantile", "tree"]
 BINNINGS = ("quantile", "tree")
+_TINY = float(np.finfo(np.float32).tiny)
 _BUFFERS = ("weight", "bias", "mask", "single_bin_mask")
 
 
@@ -104,7 +105,8 @@ class PiecewiseLinear(nnx.Module):
         for column in np.asarray(x_num).T:
             finite = np.isfinite(column)
             edges = self._edges(column[finite], None if target is None else np.asarray(target)[finite])
-            wide = len(edges) > 1 and edges[-1] - edges[0] > 1e-6 * max(1.0, float(np.abs(edges).max()))
+            edges = edges[np.diff(edges, prepend=-np.inf) >= _TINY]  # of a narrower bin the slope would be infinite
+            wide = len(edges) > 1 and edges[-1] - edges[0] > 1e-6 * float(np.abs(edges).max())
             bins.append(edges if wide else None)
         self.set_bins(bins)
 
