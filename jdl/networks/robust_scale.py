@@ -12,12 +12,15 @@ from jdl.networks.embeddings.base import like
 from jdl.networks.fitted import Fitted
 
 _MAX_ABS = 3.0
+_FAR = 1e18  # whence the clipped value is 3 to the last digit, and below whose square float32 has no end
+_TINY = float(np.finfo(np.float32).tiny)
 
 
 class RobustScale(nnx.Module):
     """Subtracts the median, divides by the distance of the quartiles, and clips smoothly to (-3, 3).
 
     Where the quartiles are equal half of the range takes the place of their distance; a constant column becomes 0.
+    Distances below the least normal number of float32 count as none.
     Before `prepare` columns are only clipped.
 
     Args:
@@ -39,14 +42,15 @@ class RobustScale(nnx.Module):
         """Takes medians and quartiles from the training rows, in place."""
         low, middle, high = np.quantile(x, [0.25, 0.5, 0.75], axis=0)
         width = high - low
-        width = np.where(width == 0, 0.5 * (x.max(axis=0) - x.min(axis=0)), width)
-        factor = np.where(width == 0, 0, 1 / np.where(width == 0, 1, width))
+        width = np.where(width < _TINY, 0.5 * (x.max(axis=0) - x.min(axis=0)), width)
+        factor = np.where(width < _TINY, 0, 1 / np.where(width < _TINY, 1, width))
         self.center.set_value(middle.astype(np.float32))
         self.factor.set_value(factor.astype(np.float32))
 
     def embed(self, xp: Any, x: Float[Any, "*batch column"]) -> Float[Any, "*batch column"]:
         """Scaled columns, computed with the array namespace `xp`."""
         x = (x - like(xp.asarray(self.center[...]), x)) * like(xp.asarray(self.factor[...]), x)
+        x = xp.clip(x, -_FAR, _FAR)
         return x / xp.sqrt(1 + (x / _MAX_ABS) ** 2)
 
 

@@ -61,6 +61,15 @@ def test_columns_are_scaled_by_quartiles():
     assert (y[1:, 2] == 0).all()
 
 
+@pytest.mark.parametrize("xp", [np, jax.numpy])
+def test_far_values_are_clipped_and_subnormal_columns_are_constant(xp):
+    x = np.stack([np.arange(5), 1e-40 * np.arange(5), 3e-40 * (np.arange(5) == 0)], axis=1).astype(np.float32)
+    scale = RobustScale(3)
+    scale.prepare(x)
+    y = scale.embed(xp, xp.asarray(np.float32([[1e20, 1e-40, 0], [-1e38, 0, 3e-40], [np.nan, 1, 1]])))
+    np.testing.assert_array_equal(y, np.float32([[3, 0, 0], [-3, 0, 0], [np.nan, 0, 0]]))
+
+
 # -- initial values from the training rows
 
 
