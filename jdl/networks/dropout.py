@@ -21,7 +21,8 @@ class Dropout(nnx.Module):
       rate: Probability in [0, 1].
       hyper: Name of the dynamic hyperparameter that takes the place of `rate`.
       layer: Number of the layer in its network: equal layers with other numbers draw other noise.
-      shared: Axes along which values are kept or zeroed together: (1, 2) drops whole channels of images.
+      shared: Axes along which values are kept or zeroed together: (1, 2) drops whole channels of images; negative
+        ones count from the last.
 
     References: Srivastava et al., Dropout, 2014.
 
@@ -42,7 +43,7 @@ class Dropout(nnx.Module):
             return x
         batch = current_batch()
         rate = batch.hyper.get(self.hyper, self.rate)
-        shape = tuple(1 if axis in self.shared else size for axis, size in enumerate(x.shape))
+        shape = tuple(1 if {axis, axis - x.ndim} & {*self.shared} else size for axis, size in enumerate(x.shape))
         if key is not None:
             uniform = jax.random.uniform(key, shape)
         elif batch.seed is not None:

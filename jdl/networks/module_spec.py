@@ -87,7 +87,7 @@ class ModuleSpec(NetworkSpec):
 
     def _made(self, spec: TableSpec, n_outputs: int, rngs: Any) -> Any:
         if isinstance(self.target, KeptModule):
-            return adopted(handed_out(self.target), f"module {name_of(self.target)}")
+            return adopted(handed_out(self.target), f"module {name_of(self.target)}", built=False)
         asked = [name for name in parameters_of(self.target) if name in SUPPLIED]
         supplied = {name: SUPPLIED[name](spec, n_outputs, rngs) for name in asked}
         try:

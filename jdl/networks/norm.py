@@ -25,6 +25,7 @@ class BatchNorm(nnx.Module):
       eps: Added to the variance.
       affine: Whether to scale and shift by learned values.
       track_running_stats: Whether to keep running statistics; without them the batch's own serve when evaluating too.
+      frozen: Whether the running statistics stay as they are, and serve while training too.
 
     References: Ioffe & Szegedy, Batch Normalization, 2015.
 
@@ -41,6 +42,7 @@ class BatchNorm(nnx.Module):
         eps: float = 1e-5,
         affine: bool = True,
         track_running_stats: bool = True,
+        frozen: bool = False,
         rngs: Any = None,
     ):
         del rngs
@@ -50,13 +52,14 @@ class BatchNorm(nnx.Module):
         self.var = nnx.BatchStat(np.ones((num_features,), np.float32)) if track_running_stats else None
         self.momentum = momentum
         self.eps = eps
+        self.frozen = frozen
         self.use_running_average = False
 
     def __call__(self, x: Float[Array, "row *position feature"]) -> Float[Array, "row *position feature"]:
         """The normalised rows. Statistics are float32 even where the rows are shorter numbers."""
         dtype = x.dtype
         x = x.astype(jnp.promote_types(dtype, jnp.float32))
-        if self.use_running_average and self.mean is not None and self.var is not None:
+        if (self.use_running_average or self.frozen) and self.mean is not None and self.var is not None:
             centered, var = x - _as_row(self.mean[...], x.ndim), self.var[...]
         else:
             centered, var = self._batch_statistics(x)

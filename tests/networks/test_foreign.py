@@ -1,7 +1,10 @@
 """Parts of others' modules that are replaced, so that padding and populations are none of their business."""
 
+import collections
+from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -31,6 +34,78 @@ def test_dropout_and_batch_norm_are_replaced_wherever_they_are():
     assert isinstance(net.parts.drop, Dropout) and net.parts.drop.shared == (1,) and isinstance(net.many[0], Dropout)
     assert net.parts.drop.layer != net.many[0].layer
     assert isinstance(adopted(nnx.BatchNorm(3, rngs=nnx.Rngs(0)), "net"), BatchNorm)
+
+
+class Contained(nnx.Module):
+    def __init__(self, make, rngs):
+        self.parts = nnx.data(make(nnx.BatchNorm(3, rngs=rngs), nnx.Dropout(0.5, rngs=rngs)))
+
+
+Pair = collections.namedtuple("Pair", "norm drop")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda norm, drop: (norm, drop),
+        lambda norm, drop: {"a": [norm], "b": {"c": (drop, None)}},
+        Pair,
+        lambda norm, drop: nnx.List([nnx.data((norm, drop)), norm]),
+    ],
+    ids=["tuple", "dict", "namedtuple", "list"],
+)
+def test_parts_in_tuples_and_dicts_are_replaced(make):
+    net: Any = adopted(Contained(make, nnx.Rngs(0)), "net")
+    parts = [part for _, part in nnx.iter_graph(net)]
+    assert {BatchNorm, Dropout} <= {type(part) for part in parts}
+    assert not any(isinstance(part, nnx.BatchNorm | nnx.Dropout) for part in parts)
+    assert len(jax.tree.leaves(nnx.state(net))) == 4
+
+
+def test_a_part_that_cannot_be_replaced_is_refused():
+    @dataclass(frozen=True)
+    class Holder(nnx.Pytree):
+        norm: nnx.BatchNorm
+
+    class Frozen(nnx.Module):
+        def __init__(self):
+            self.holder = Holder(nnx.BatchNorm(3, rngs=nnx.Rngs(0)))
+
+    with pytest.raises(ConfigError, match=r"net: holds an nnx.BatchNorm at 'holder\.norm'.*\nHint: an attribute"):
+        adopted(Frozen(), "net")
+
+
+def test_a_frozen_batch_norm_stays_frozen():
+    class Frozen(nnx.Module):
+        def __init__(self, rngs):
+            self.norm = nnx.BatchNorm(3, use_running_average=True, rngs=rngs)
+            self.other = nnx.BatchNorm(3, rngs=rngs)
+
+    x = jnp.asarray(np.random.default_rng(0).normal(5.0, 2.0, (4, 3)), jnp.float32)
+    for built in (True, False):
+        net: Any = adopted(Frozen(nnx.Rngs(0)), "net", built=built)
+        net.train()
+        np.testing.assert_allclose(net.norm(x), x / (1 + 1e-5) ** 0.5, rtol=1e-6)
+        assert not np.asarray(net.norm.mean[...]).any()
+        net.other(x)
+        assert np.asarray(net.other.mean[...]).all()
+    # An object as a whole in evaluation is one that was used for predictions.
+    used = Frozen(nnx.Rngs(0))
+    used.eval()
+    net = adopted(used, "net", built=False)
+    net.train()
+    assert abs(float(net.norm(x).mean())) < 1e-5
+
+
+def test_axes_of_dropout_may_count_from_the_last():
+    class Shared(nnx.Module):
+        def __init__(self, rngs):
+            self.drop = nnx.Dropout(0.5, broadcast_dims=(-1,), rngs=rngs)
+
+    net: Any = adopted(Shared(nnx.Rngs(0)), "net")
+    y = net.drop(jnp.ones((40, 5)), key=jax.random.key(0))
+    np.testing.assert_array_equal(y, np.broadcast_to(y[:, :1], y.shape))
+    assert 0 < np.count_nonzero(y) < y.size
 
 
 def test_batch_norm_keeps_what_it_was_and_does_not_see_padding():
