@@ -11,13 +11,13 @@ from jaxtyping import Array, Float, Int
 from jdl.core.errors import ConfigError, ConfigTypeError, ShapeError
 from jdl.networks.check import cardinalities, columns, positive, rate, some_features
 from jdl.networks.embeddings import CategoricalEmbeddings, LinearEmbeddings, NumericEmbeddings
+from jdl.networks.ft_parts import FeatureAttention, FeedForward, TokenBlock
 from jdl.networks.initial import UniformFanIn
 from jdl.networks.mlp import LayerNorm, linear
 from jdl.networks.noise import OwnNoise, with_own_noise
 from jdl.networks.paths import path_names
 from jdl.networks.scan import in_turn
 from jdl.networks.tab_resnet import hidden_width
-from jdl.networks.tokens import FeatureAttention, FeedForward, TokenBlock
 from jdl.networks.torch_state import Slot, Slots, TorchModule, under
 
 _D_BLOCK = (96, 128, 192, 256, 320, 384)

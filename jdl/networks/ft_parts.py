@@ -1,4 +1,4 @@
-"""Attention and feed-forward blocks over the features of a row, as the FT-Transformer has them."""
+"""Parts of `FTTransformer`: attention between the features of a row, feed-forward part, and the block of both."""
 
 from typing import Any
 
@@ -81,8 +81,10 @@ class FeatureAttention(TorchModule):
         if self.dropout is None or self.dropout.deterministic:
             y = jax.nn.dot_product_attention(q, k, v)
         else:
-            scores = jnp.einsum("bqhd,bkhd->bhqk", q, k) * q.shape[-1] ** -0.5
-            y = jnp.einsum("bhqk,bkhd->bqhd", self.dropout(jax.nn.softmax(scores, axis=-1)), v)
+            # In float32 even where the tokens are shorter numbers, as in `dot_product_attention`.
+            scores = jnp.einsum("bqhd,bkhd->bhqk", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
+            shares = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
+            y = jnp.einsum("bhqk,bkhd->bqhd", self.dropout(shares), v)
         y = y.reshape(x_q.shape)
         return y if self.W_out is None else on_rows(self.W_out, y)
 
