@@ -11,7 +11,7 @@ from typing import Any
 import jax
 from flax import nnx
 
-from jdl.core.errors import CheckpointError, JdlWarning, shown
+from jdl.core.errors import CheckpointError, ConfigTypeError, JdlWarning, shown
 from jdl.io.arrays import fill, flatten
 from jdl.io.codec import Arrays, Codec, Form, Named
 from jdl.io.directory import HEAD, check_path, read_directory, read_head, write_directory
