@@ -8,7 +8,7 @@ from flax import nnx
 
 from jdl.core.errors import ConfigError, GraphError
 from jdl.core.fields import Field, check_values
-from jdl.core.graph import Edge, Graph, Port, checked_id
+from jdl.core.graph import Edge, Graph, Node, Port, checked_id
 from jdl.networks.array_spec import ArraySpec
 from jdl.networks.layer import Apply, Site
 from jdl.networks.operator import NetworkOperator
@@ -23,7 +23,6 @@ class _PassesOn:
     """What branch and unbranch have in common once a path is chosen: they hand on what they get."""
 
     keeps_codes = True
-    n_built = 1  # outputs of the module, whatever the number of paths
 
     def build(self, site: Site, *inputs: ArraySpec) -> nnx.Module:
         """The identity."""
@@ -125,7 +124,7 @@ def unbranch(*, id: str | None = None) -> Unbranch:
 
 
 def chosen_paths(graph: Graph) -> Graph:
-    """The graph with only the selected path of every branch.
+    """The graph with only the selected path of every branch, which then is a branch of one path.
 
     Raises:
       GraphError: Paths of a branch end in different places, or an `unbranch` joins none.
@@ -155,11 +154,15 @@ def chosen_paths(graph: Graph) -> Graph:
                 )
         edges += alive
     return Graph(
-        tuple(node for node in graph if node.id not in dead),
+        tuple(_of_one_path(node) for node in graph if node.id not in dead),
         tuple(_through_branch(graph, edge) for edge in edges if edge.target.node not in dead),
         tuple(port for port in graph.inputs if port.node not in dead),
         tuple(port for port in graph.outputs if port.node not in dead),
     )
+
+
+def _of_one_path(node: Node) -> Node:
+    return replace(node, op=replace(node.op, options=(node.op.selection,))) if isinstance(node.op, Branch) else node
 
 
 def _is_open(graph: Graph, source: Port) -> bool:

@@ -134,7 +134,7 @@ def _built(node: Any, site: Site, inputs: list[ArraySpec], graph: Graph) -> tupl
     except ShapeError as error:
         text = str(error)
         raise ShapeError(text if text.startswith("node ") else f"{who} {text}.") from error
-    _check_outputs(who, getattr(node.op, "n_built", node.op.n_outputs), outputs, inputs)
+    _check_outputs(who, node.op.n_outputs, outputs, inputs)
     if getattr(node.op, "keeps_codes", False):
         outputs = tuple(_with_cardinalities(spec, inputs) for spec in outputs)
     return module, outputs
