@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from flax import nnx
 
-from jdl.core.errors import JdlWarning
+from jdl.core.errors import ConfigError, JdlWarning
 from jdl.data.prediction import Prediction, PredictionClassif, PredictionRegr
 from jdl.data.table import Table, TableSpec
 from jdl.data.task import Task
@@ -129,13 +129,42 @@ class FittedNeural(FittedLearner):
         new = NewRows.of(self.learner, self.known, self.spec, data, rows)
         return self._prediction(self.outputs(new.table), new.positions, new.truth, new.weights)
 
-    def outputs(self, table: Table) -> np.ndarray:
-        """Outputs of the network for raw rows."""
+    def member_outputs(self, data: Any, *, rows: Any = None) -> np.ndarray:
+        """What each member of an ensemble such as TabM gives: (row, member, output).
+
+        These are the network's outputs for rows that went through the stages: logits of the classes (one for two
+        classes); in regression values in units of the standardised target, `value * sd + mean` in those of the target
+        with `mean, sd = fitted.run.target_scale`. `predict` takes the mean of the members' probabilities or values.
+
+        Args:
+          data: As for `predict`.
+          rows: Positions to predict; all by default.
+
+        Raises:
+          ConfigError: The network has no members, or `data` is a task of another type.
+          TaskError: A column is absent, of another type, or holds what the learner does not take.
+
+        >>> from jdl.sugar import lrn, tsk
+        >>> fitted = lrn("classif.tabm", k=4, d_block=8, epochs=1).train(tsk("iris"))
+        >>> fitted.member_outputs(tsk("iris"), rows=[0, 50]).shape
+        (2, 4, 3)
+        """
+        new = NewRows.of(self.learner, self.known, self.spec, data, rows)
+        outputs = self.outputs(new.table, combine=False)
+        if outputs.ndim != 3:
+            raise ConfigError(
+                f"learner '{self.learner.id}': member_outputs needs an ensemble, but the network has no members.\n"
+                "Hint: jdl.lrn('classif.tabm') or jdl.lrn('regr.tabm') is one."
+            )
+        return outputs
+
+    def outputs(self, table: Table, *, combine: bool = True) -> np.ndarray:
+        """Outputs of the network for raw rows; those of an ensemble's members are combined, or stay apart."""
         size = self.program.batch_size_predict
-        function = _predict_function(self.program)
+        function = _predict_function(self.program, combine)
         weights = (self.run.params, self.run.rest)
-        pieces = [np.zeros((0, self.program.n_outputs), np.float32)]
-        for start in range(0, table.n_rows, size):
+        pieces = []
+        for start in range(0, max(table.n_rows, 1), size):  # once for no rows, whose outputs have a shape too
             piece = jax.tree.map(lambda block, start=start: block[start : start + size], table)
             n_rows = piece.n_rows
             outputs = function(weights, self.run.stage_states, _padded(piece, size), self.run.hyper)
@@ -184,11 +213,11 @@ class FittedNeural(FittedLearner):
 
 
 @lru_cache(maxsize=64)
-def _predict_function(program: Program) -> Any:
+def _predict_function(program: Program, combine: bool = True) -> Any:
     def predict(weights: Any, states: Any, table: Table, hyper: Any) -> Any:
         x = program.transform(states, table, train=False)
         params, rest = weights
-        return program.forward(params, rest, x, train=False, hyper=hyper)[0]
+        return program.forward(params, rest, x, train=False, hyper=hyper, combine=combine)[0]
 
     return jax.jit(predict)
 

@@ -93,6 +93,9 @@ class TabMLearner(TabularLearner):
 class ClassifTabM(ForClassif, TabMLearner):
     """TabM: an ensemble of MLPs that share almost all of their weights (Gorishniy et al., 2024).
 
+    Predictions are means over the members; `fitted.member_outputs(task, rows=...)` gives what each of them says, as
+    an array (row, member, output).
+
     >>> ClassifTabM(k=8).get("k")
     8
     """
@@ -102,6 +105,9 @@ class ClassifTabM(ForClassif, TabMLearner):
 
 class RegrTabM(ForRegrByLoss, TabMLearner):
     """TabM: an ensemble of MLPs that share almost all of their weights (Gorishniy et al., 2024).
+
+    Predictions are means over the members; `fitted.member_outputs(task, rows=...)` gives what each of them says, as
+    an array (row, member, output).
 
     >>> RegrTabM().get("arch_type")
     'tabm-mini'

@@ -142,10 +142,12 @@ class Program:
         weights: Float[Array, "row"] | None = None,
         seed: UInt32[Array, ""] | None = None,
         hyper: Any = None,
-    ) -> tuple[Float[Array, "row output"], Any]:
+        combine: bool = True,
+    ) -> tuple[Float[Array, "row ..."], Any]:
         """Outputs for a batch, and what the network keeps beside its parameters (batch statistics).
 
-        Rows of weight 0 are padding: the layers do not see them.
+        Rows of weight 0 are padding: the layers do not see them. Members of an ensemble have outputs of their own
+        while it trains, and with `combine=False`.
         """
         values = initial_values(self)
         graph = values.graph_train if train else values.graph_eval
@@ -156,7 +158,7 @@ class Program:
         with batch_context(BatchContext(weights=weights, seed=seed, hyper=hyper or {}, copies=copies, remat=remat)):
             output = self.network.forward(model, x)
         output = output if self.precision == "float32" else output.astype(jnp.float32)
-        if not train:
+        if combine and not train:
             output = self.combined(output, hyper)
         after = nnx.split(model, nnx.Param, ...)[2]
         return output, after if self.precision == "float32" else like(after, rest)

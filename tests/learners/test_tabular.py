@@ -196,6 +196,32 @@ def test_each_member_is_trained_for_itself_and_the_mean_predicts():
     np.testing.assert_allclose(fitted.predict(jdl.tsk("iris")).prob, prob, atol=1e-5)
 
 
+def test_the_members_outputs_for_raw_rows():
+    task, rows = jdl.tsk("mixed"), [5, 3, 60]
+    fitted: Any = small("tabm", predict_type="prob").train(task, rows=range(80))
+    outputs = fitted.member_outputs(task, rows=rows)
+    assert outputs.shape == (3, 3, 1) and outputs.std(axis=1).min() > 0
+    prob = np.asarray(jax.nn.sigmoid(outputs)).mean(axis=(1, 2))
+    np.testing.assert_allclose(fitted.predict(task, rows=rows).prob[:, 1], prob, atol=1e-5)
+    frame = task.to_pandas().iloc[rows]
+    np.testing.assert_allclose(fitted.member_outputs(frame), outputs, rtol=1e-4, atol=1e-5)
+    assert fitted.member_outputs(frame[:0]).shape == (0, 3, 1)
+
+
+def test_the_members_values_in_units_of_the_target():
+    task = jdl.tsk("friedman1", n=60)
+    fitted: Any = small("tabm", "regr").train(task)
+    mean, sd = fitted.run.target_scale
+    values = fitted.member_outputs(task).mean(axis=(1, 2)) * sd + mean
+    np.testing.assert_allclose(fitted.predict(task).response, values, rtol=1e-4)
+
+
+def test_a_network_without_members_has_no_outputs_of_theirs():
+    fitted: Any = small("realmlp").train(jdl.tsk("iris"))
+    with pytest.raises(ConfigError, match=r"'classif.realmlp': member_outputs needs an ensemble.*\nHint: .*tabm"):
+        fitted.member_outputs(jdl.tsk("iris"))
+
+
 def test_the_width_follows_the_number_of_rows():
     assert jdl.lrn("regr.tabm").for_rows(10_001).get("d_block") == 768
     assert jdl.lrn("regr.tabm").for_rows(10_000).get("d_block") == 512
