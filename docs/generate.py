@@ -71,18 +71,34 @@ def learners() -> str:
         NOTE,
         "Each is there as `classif.<name>` and `regr.<name>`. All but `mlp` and `module` take any table: mixed "
         "columns, missing values, unseen levels, constant columns; `preprocess=False` leaves that to you, and "
-        "`preprocess=True` makes `mlp` do the same. What they share stands at the end.",
+        '`preprocess=True` makes `mlp` do the same. With `cat_embeddings="embedding"` `mlp` takes categorical columns '
+        "and their missing values itself, with preprocessing or without. A value that would have no effect beside the "
+        "others is an error. What all networks share stands at the end, and in a list of its own where a default is "
+        "another one.",
     ]
     for short in TABULAR:
         entry: Any = jdl.learners.LEARNERS[f"classif.{short}"]
         options = {"module": jdl.networks.MLP} if short == "module" else {}
-        fields = entry(**options).fields
-        own = {n: f for n, f in fields.items() if n not in COMMON} if short != "module" else {}
-        parts += [f"## {short}", (entry.__doc__ or "").partition("\n")[0], _code(EXAMPLES[short]), *_table(own.items())]
-        optimizer = entry(**options).optimizer
-        parts.append(f"Optimizer: `{optimizer!r}`.")
+        learner = entry(**options)
+        own = _own_fields(learner.fields) if short != "module" else {}
+        parts += [f"## {short}", *_doc(entry), _code(EXAMPLES[short]), *_table(own.items())]
+        other: Any = jdl.learners.LEARNERS[f"regr.{short}"]
+        parts.append(_optimizers(learner.optimizer, other(**options).optimizer))
     parts += ["## What all networks share", *_table(COMMON.items())]
     return "\n\n".join(parts) + "\n"
+
+
+def _own_fields(fields: dict[str, Field]) -> dict[str, Field]:
+    """Those that other networks have not, or with another default; the optimizer stands apart, with its values."""
+    return {n: f for n, f in fields.items() if n not in COMMON or (f != COMMON[n] and n != "optimizer")}
+
+
+def _optimizers(classif: Any, regr: Any) -> str:
+    text = f"Optimizer: `{classif!r}`"
+    if classif != regr:
+        values, others = dict(classif.values), dict(regr.values)
+        text += "; in regression " + ", ".join(f"`{n}={v!r}`" for n, v in others.items() if v != values[n])
+    return text + "."
 
 
 OPTIMIZERS_TEXT = """`jdl.opt(name, ...)` gives an optimizer, `jdl.lrn(..., optimizer=...)` takes it or its name,

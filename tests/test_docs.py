@@ -28,6 +28,13 @@ def test_generated_lists_are_current(name):
     assert (DOCS / name).read_text(encoding="utf-8") == generator().PAGES[name](), "run python docs/generate.py"
 
 
+def test_learners_show_where_their_defaults_are_others():
+    sections = (DOCS / "tabular-learners.md").read_text(encoding="utf-8").split("\n## ")
+    realmlp = next(section for section in sections if section.startswith("realmlp\n"))
+    assert "| `drop_last` | `True` |" in realmlp and "lr=0.04" in realmlp and "in regression `lr=0.2`." in realmlp
+    assert not any("| `drop_last` |" in s for s in sections if not s.startswith(("realmlp", "What all")))
+
+
 PAGES_THAT_RUN = (
     "architectures",
     "own-layers",
