@@ -73,8 +73,8 @@ def learners() -> str:
         "columns, missing values, unseen levels, constant columns; `preprocess=False` leaves that to you, and "
         '`preprocess=True` makes `mlp` do the same. With `cat_embeddings="embedding"` `mlp` takes categorical columns '
         "and their missing values itself, with preprocessing or without. A value that would have no effect beside the "
-        "others is an error. What all networks share stands at the end, and in a list of its own where a default is "
-        "another one.",
+        "others is an error. What all networks share stands at the end; where a learner has another default, its own "
+        "list says so.",
     ]
     for short in TABULAR:
         entry: Any = jdl.learners.LEARNERS[f"classif.{short}"]

@@ -1,6 +1,5 @@
 """Learners of networks for tables: rough data, per-fold bins, ensembles, recipes, platforms."""
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -12,11 +11,7 @@ import jdl
 from jdl import train
 from jdl.core.errors import ConfigError, TaskError
 from jdl.core.random import as_key
-from jdl.learners.learner import Job
-from jdl.learners.population import Data, dynamic_values, make_program, padded_rows
 from jdl.networks import HostRngs
-from jdl.pipeline.compose import fit_chain
-from jdl.train.member import MemberRows, draw
 from jdl.train.program import initial_values
 
 QUICK: dict[str, Any] = {"epochs": 3, "batch_size": 16}
@@ -314,33 +309,3 @@ def test_mlp_stays_plain_unless_asked():
         jdl.lrn("classif.mlp", epochs=1).train(rough("classif"))
     learner = jdl.lrn("classif.mlp", epochs=2, neurons=(8,), preprocess=True, num_embeddings="periodic")
     assert learner.train(rough("classif")).network.num_embeddings.n_features >= 4
-
-
-@every_model
-def test_fit_and_predict_lower_for_all_platforms(name):
-    task, learner = jdl.tsk("mixed"), small(name)
-    schedule = learner.schedule(task.n_rows)
-    data = Data.of(task, with_validation=False).seen_by([Job(rows=np.arange(40), key=as_key(0))])
-    schedule = type(schedule)(2, 16 * learner.copies, None, 0, False)
-    rows = padded_rows([MemberRows(train=np.arange(40, dtype=np.int32))], schedule, learner)
-    program = make_program(learner, data, schedule, rows)
-    table = jax.tree.map(np.nan_to_num, data.table)
-    weights = np.ones(task.n_rows)
-    states = fit_chain(learner.all_stages, program.spec, table, weights, as_key(0))
-    member = draw(
-        program,
-        0,
-        task.target_codes.astype(np.int32),
-        rows=rows[0],
-        epochs=2,
-        hyper=dynamic_values(learner),
-        stage_states=states,
-        table=table,
-    )
-
-    def fit(table, member):
-        run, history = train.fit(program, table, member)
-        return train.predict(program, run, table, member.stage_states), history["train.loss"]
-
-    exported = jax.export.export(jax.jit(partial(fit)), platforms=["cpu", "cuda", "tpu"])(table, member)
-    assert exported.platforms == ("cpu", "cuda", "tpu")
