@@ -50,8 +50,8 @@ class Stacked(nnx.Module):
     def __call__(self, x: Any) -> Any:
         """What the last one gives."""
         graph, *own = nnx.split(self.inner, nnx.Param, ...)
-        x, rest = _scanned(graph, own, self.n, x)
-        nnx.update(self.inner, rest)
+        x, changed = _scanned(graph, own, self.n, x)
+        _write(self.inner, changed)
         return x
 
 
@@ -71,14 +71,17 @@ def in_turn(modules: Sequence[nnx.Module], x: Any) -> Any:
         return x
     graph = nnx.split(modules[0], nnx.Param, ...)[0]
     own = [nnx.split(module, nnx.Param, ...)[1:] for module in modules]
-    x, rest = _scanned(graph, jax.tree.map(lambda *leaves: jnp.stack(leaves), *own), len(modules), x)
+    x, changed = _scanned(graph, jax.tree.map(lambda *leaves: jnp.stack(leaves), *own), len(modules), x)
     for i, module in enumerate(modules):
-        nnx.update(module, jax.tree.map(lambda leaf, i=i: leaf[i], rest))
+        _write(module, {place: leaf[i] for place, leaf in changed.items()})
     return x
 
 
-def _scanned(graph: Any, own: Any, n: int, x: Any) -> tuple[Any, Any]:
-    """What the last of n copies gives, and their variables that are no parameters."""
+def _scanned(graph: Any, own: Any, n: int, x: Any) -> tuple[Any, dict[int, Any]]:
+    """What the last of n copies gives, and those of their variables beside the parameters that they changed.
+
+    In evaluation there are none: a network can then be called inside any transformation of JAX's.
+    """
     start = _calls_before()
 
     def body(x: Any, own: Any) -> Any:
@@ -86,11 +89,20 @@ def _scanned(graph: Any, own: Any, n: int, x: Any) -> tuple[Any, Any]:
         module: Any = nnx.merge(graph, params, rest, copy=True)
         with _copy_context(i, start):
             y = module(x)
-        return y, nnx.split(module, nnx.Param, ...)[2]
+        before, after = jax.tree.leaves(rest), jax.tree.leaves(nnx.split(module, nnx.Param, ...)[2])
+        return y, {i: b for i, (a, b) in enumerate(zip(before, after, strict=True)) if b is not a}
 
     remat = current_batch().remat
     step = jax.checkpoint(body) if remat else body  # pyright: ignore[reportPrivateImportUsage]
     return jax.lax.scan(step, x, (jnp.arange(n), *own))
+
+
+def _write(module: nnx.Module, changed: dict[int, Any]) -> None:
+    """Sets variables beside the parameters, by their place among them."""
+    if not changed:
+        return
+    leaves, tree = jax.tree.flatten(nnx.split(module, nnx.Param, ...)[2])
+    nnx.update(module, jax.tree.unflatten(tree, [changed.get(i, leaf) for i, leaf in enumerate(leaves)]))
 
 
 def _calls_before() -> int:

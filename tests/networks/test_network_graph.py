@@ -142,6 +142,19 @@ def test_copies_that_are_scanned_are_compiled_once():
     assert text.count("dot_general") == 1
 
 
+@pytest.mark.parametrize("n", [SCANNED - 1, SCANNED])
+def test_a_network_with_statistics_is_called_inside_transformations_of_jax(n):
+    made: Any = built(jdl.nn("block", linear(3) >> jdl.nn("batch_norm1d"), n_blocks=n) >> jdl.nn("identity"), 3).module
+    x = np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32)
+    made(x)
+    means = [leaf for leaf in jax.tree.leaves(nnx.state(made, nnx.BatchStat)) if np.any(leaf == 0)]
+    assert not means, "training writes the statistics of all copies"
+    made.eval()
+    expected = np.asarray(made(x))
+    np.testing.assert_allclose(jax.jit(lambda x: made(x))(x), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(jax.vmap(lambda x: made(x[None])[0])(jnp.asarray(x)), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_dropout_differs_from_copy_to_copy():
     block = jdl.nn("block", jdl.nn("dropout", p=0.5), n_blocks=SCANNED)
     made = built(block >> jdl.nn("identity"), 50).module
