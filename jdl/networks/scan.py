@@ -19,6 +19,7 @@ from jdl.networks.dropout import mix
 from jdl.networks.remat import apply_block
 
 SCANNED = 4  # copies from which on a scan is worth its bookkeeping
+STACKED = "stacked"  # metadata of a parameter: how many axes in front count copies of it
 
 
 class Series(nnx.Module):
@@ -37,7 +38,10 @@ class Series(nnx.Module):
 
 
 class Stacked(nnx.Module):
-    """Equal modules one after the other, their arrays stacked along a first axis, run by `lax.scan`."""
+    """Equal modules one after the other, their arrays stacked along a first axis, run by `lax.scan`.
+
+    Its parameters say so, for optimizers to which an array is more than its elements (`jdl.train.copies`).
+    """
 
     def __init__(self, modules: list[nnx.Module]):
         self.n = len(modules)
@@ -46,6 +50,9 @@ class Stacked(nnx.Module):
         states = [nnx.split(module)[1] for module in modules]
         stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *states)
         self.inner = nnx.merge(graph, stacked)
+        for _, part in nnx.iter_graph(self.inner):
+            if isinstance(part, nnx.Param):
+                part.set_metadata(STACKED, part.get_metadata().get(STACKED, 0) + 1)
 
     def __call__(self, x: Any) -> Any:
         """What the last one gives."""

@@ -17,6 +17,7 @@ import optax
 from jdl.core.catalogue import Catalogue
 from jdl.core.errors import ConfigError, ConfigTypeError, UnknownNameError
 from jdl.core.fields import Field, with_defaults
+from jdl.train.copies import by_copy
 from jdl.train.factors import Factors, Rates, descended
 from jdl.train.optimizers import groups as param_groups
 from jdl.train.optimizers import optax_kinds, torch_kinds
@@ -56,7 +57,7 @@ class OptimizerStructure:
         """
         rates = Rates(hyper, self.groups, factors)
         if self.transform is not None:
-            return optax.chain(_naming_errors(self.transform), descended(rates, sign=1.0))
+            return optax.chain(by_copy(_naming_errors(self.transform)), descended(rates, sign=1.0))
         built = KINDS[self.name].build(hyper, frozenset(self.flags), rates)
         if not any(group.frozen for group in self.groups):
             return built

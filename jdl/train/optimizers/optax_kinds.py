@@ -1,4 +1,7 @@
-"""Optax's own optimizers, with Optax's semantics; weight decay is decoupled and takes the learning rate's factor."""
+"""Optax's own optimizers, with Optax's semantics; weight decay is decoupled and takes the learning rate's factor.
+
+What does not compute element by element stands in `by_copy`.
+"""
 
 from typing import Any
 
@@ -6,6 +9,7 @@ import jax
 import optax
 import optax.contrib
 
+from jdl.train.copies import by_copy
 from jdl.train.factors import Rates, decayed, descended
 from jdl.train.optimizers.fields import BETAS, Hyper, Kind, decoupled, eps, flag, lr, number, pair
 
@@ -19,7 +23,7 @@ def _nadamw(hyper: Hyper, flags: frozenset[str], rates: Rates) -> optax.Gradient
 def _lamb(hyper: Hyper, flags: frozenset[str], rates: Rates) -> optax.GradientTransformation:
     del flags
     scaled = optax.scale_by_adam(hyper["betas"][0], hyper["betas"][1], hyper["eps"])
-    return optax.chain(scaled, decayed(rates), optax.scale_by_trust_ratio(), descended(rates))
+    return optax.chain(scaled, decayed(rates), by_copy(optax.scale_by_trust_ratio()), descended(rates))
 
 
 def _lion(hyper: Hyper, flags: frozenset[str], rates: Rates) -> optax.GradientTransformation:
@@ -34,7 +38,7 @@ def _adafactor(hyper: Hyper, flags: frozenset[str], rates: Rates) -> optax.Gradi
     ]
     if "multiply_by_parameter_scale" in flags:
         chain.append(optax.scale_by_param_block_rms())
-    return optax.chain(*chain, decayed(rates), descended(rates))
+    return optax.chain(by_copy(optax.chain(*chain)), decayed(rates), descended(rates))
 
 
 def _adabelief(hyper: Hyper, flags: frozenset[str], rates: Rates) -> optax.GradientTransformation:
@@ -61,7 +65,7 @@ def _muon(hyper: Hyper, flags: frozenset[str], rates: Rates) -> optax.GradientTr
         adam_b1=hyper["betas"][0],
         adam_b2=hyper["betas"][1],
     )
-    return optax.chain(scaled, optax.scale(-1.0), decayed(rates), descended(rates))
+    return optax.chain(by_copy(scaled), optax.scale(-1.0), decayed(rates), descended(rates))
 
 
 def _schedule_free(hyper: Hyper, flags: frozenset[str], rates: Rates) -> optax.GradientTransformation:
