@@ -98,9 +98,9 @@ class FittedNeural(FittedLearner):
         """Seconds of compiling and of running."""
         return {"compile": self.run.compile_seconds, "run": self.run.run_seconds}
 
-    @cached_property
+    @property
     def network(self) -> nnx.Module:
-        """The trained network, in evaluation mode. It sees rows as the stages leave them."""
+        """The trained network, in evaluation mode. It sees rows as the stages leave them. A copy, as the history is."""
         graph = initial_values(self.program).graph_eval
         return nnx.merge(graph, self.run.params, self.run.rest, copy=True)
 

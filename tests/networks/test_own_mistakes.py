@@ -358,6 +358,12 @@ def test_own_layers_and_modules_that_functions_make_get_their_training_rows():
 # -- heads of trained networks
 
 
+def test_a_new_head_is_no_part_of_the_fitted_learner():
+    fitted = learner_of(jdl.nn("head")).train(IRIS, key=0)
+    assert replace_head(fitted.network, 5, rngs=nnx.Rngs(0)).nodes["head"].bias.shape == (5,)
+    assert fitted.network.nodes["head"].bias.shape == (3,)
+
+
 def test_the_head_of_a_graph_whose_end_joins_paths_is_not_replaced():
     learner = learner_of([linear(3), linear(3)], jdl.nn("merge_sum"))
     network = learner.train(IRIS, key=0).network
