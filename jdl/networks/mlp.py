@@ -85,7 +85,7 @@ class MLP(TorchModule):
     @with_own_noise
     def __call__(self, x: Float[Array, "row feature"]) -> Float[Array, "row output"]:
         """Outputs for a batch of rows."""
-        columns("MLP", "x", x, self.d_in, (2,))
+        x = columns("MLP", "x", x, self.d_in, (2,))
         x = embed_flat(self.num_embeddings, x)
         for block in self.blocks:
             x = apply_block(block, x)
