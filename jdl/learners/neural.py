@@ -256,25 +256,37 @@ class NeuralLearner(Learner):
     # -- what depends on the data's size
 
     def schedule(self, n_rows: int) -> Schedule:
-        """Epochs, batch size, validation and patience for that many training rows.
+        """Epochs, batch size, validation and patience for that many rows, of which some may validate.
 
         What was given is kept; only where `epochs` was not given do validation, patience and best weights get
         defaults, together. Whatever needs validation rows then brings them with it.
         """
         values = self.values
-        validate, patience, epochs = values["validate"], values["patience"], values["epochs"]
-        batch_size = values["batch_size"] or self.default_batch_size(n_rows)
+        validate, patience, epochs = self._validation(n_rows), values["patience"], values["epochs"]
+        batch_size = values["batch_size"] or self.default_batch_size(_n_left(n_rows, validate))
         if epochs is None:
-            if validate is None and (patience or values["measures_valid"] or values["restore_best"]):
-                validate = VALIDATION_RATIO
             epochs, validate, patience = self.default_epochs(n_rows, batch_size, validate, patience)
         restore = values["restore_best"]
         if restore is None:
             restore = validate is not None and validate != "test"
         return Schedule(epochs, batch_size, validate, patience or 0, bool(restore and validate is not None))
 
+    def n_training(self, n_rows: int) -> int:
+        """How many of that many rows train: all but the share that validates."""
+        return _n_left(n_rows, self._validation(n_rows))
+
+    def _validation(self, n_rows: int) -> Any:
+        """Which rows validate: those given, or where no epochs are given either, those by the number of rows."""
+        values = self.values
+        validate, patience = values["validate"], values["patience"]
+        if values["epochs"] is not None:
+            return validate
+        if validate is None and (patience or values["measures_valid"] or values["restore_best"]):
+            return VALIDATION_RATIO
+        return self.default_epochs(n_rows, 1, validate, patience)[1]
+
     def default_batch_size(self, n_rows: int) -> int:
-        """Rows of a step where none are given."""
+        """Rows of a step where none are given, for that many that train."""
         return default_batch_size(n_rows)
 
     def default_epochs(self, n_rows: int, batch_size: int, validate: Any, patience: int | None) -> tuple[int, Any, int]:
@@ -282,7 +294,7 @@ class NeuralLearner(Learner):
         return default_epochs(n_rows, batch_size, validate, patience)
 
     def for_rows(self, n_rows: int) -> "NeuralLearner":
-        """The learner with the sizes that it chooses by the number of training rows."""
+        """The learner with the sizes that it chooses by the number of rows, of which some may validate."""
         del n_rows
         return self
 
@@ -304,6 +316,13 @@ class _LossWith:
 
     loss: Any
     values: dict[str, Any]
+
+
+def _n_left(n_rows: int, validate: Any) -> int:
+    """Rows that are left to train on; those of other validation rows than a share are not among them."""
+    if not isinstance(validate, float):
+        return n_rows
+    return max(n_rows - max(round(validate * n_rows), 1), 1)
 
 
 def default_batch_size(n_rows: int) -> int:

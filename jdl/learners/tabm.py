@@ -67,7 +67,7 @@ class TabMLearner(TabularLearner):
         """With the layers' width."""
         if self.values["d_block"] is not None:
             return self
-        return self.set(d_block=768 if n_rows > _LARGE else 512)  # pyright: ignore[reportReturnType]
+        return self.set(d_block=768 if self.n_training(n_rows) > _LARGE else 512)  # pyright: ignore[reportReturnType]
 
     def in_scan_callbacks(self) -> tuple[InScanCallback, ...]:
         """Those given, and clipping, of which one that is given takes the place."""

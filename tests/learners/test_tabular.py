@@ -218,9 +218,23 @@ def test_a_network_without_members_has_no_outputs_of_theirs():
 
 
 def test_the_width_follows_the_number_of_rows():
-    assert jdl.lrn("regr.tabm").for_rows(10_001).get("d_block") == 768
-    assert jdl.lrn("regr.tabm").for_rows(10_000).get("d_block") == 512
-    assert jdl.lrn("regr.tabm", d_block=9).for_rows(10_001).get("d_block") == 9
+    assert jdl.lrn("regr.tabm").for_rows(12_502).get("d_block") == 768
+    assert jdl.lrn("regr.tabm").for_rows(12_500).get("d_block") == 512
+    assert jdl.lrn("regr.tabm", epochs=5).for_rows(10_001).get("d_block") == 768
+    assert jdl.lrn("regr.tabm", epochs=5, validate="predefined").for_rows(10_001).get("d_block") == 768
+    assert jdl.lrn("regr.tabm", epochs=5, validate=0.5).for_rows(10_001).get("d_block") == 512
+    assert jdl.lrn("regr.tabm", d_block=9).for_rows(12_502).get("d_block") == 9
+
+
+@pytest.mark.parametrize("name", ["mlp", "tab_resnet", "tabm"])
+def test_the_batch_size_follows_the_rows_that_train(name):
+    def size(n_rows, **values):
+        return jdl.lrn(f"classif.{name}", **values).schedule(n_rows).batch_size
+
+    assert [size(n) for n in (2800, 3498, 3500, 4500, 5623, 5625)] == [32, 32, 64, 64, 64, 128]
+    assert size(2800, epochs=5) == size(2800, epochs=5, validate="test") == 64
+    assert size(5602, epochs=5, validate=0.5) == 64 and size(5597, epochs=5, validate=0.5) == 32
+    assert size(3000, batch_size=7) == 7
 
 
 # -- RealMLP
