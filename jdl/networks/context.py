@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt32
 
 
@@ -22,6 +23,7 @@ class BatchContext:
       seed: Random word of this member and step; None outside of training.
       hyper: Values of dynamic hyperparameters by name.
       copies: How many rows in a row belong to one row of an ensemble whose members see rows of their own.
+      dtype: Type in which layers compute, for those that make numbers of what are none; others go by their input.
       remat: Whether blocks are computed again on the way back, instead of keeping what they compute.
       calls: How often each source of noise was used: a layer that is called twice draws twice.
     """
@@ -30,6 +32,7 @@ class BatchContext:
     seed: UInt32[Array, ""] | None = None
     hyper: Mapping[str, Any] = field(default_factory=dict)
     copies: int = 1
+    dtype: Any = jnp.float32
     remat: bool = False
     calls: dict[Any, int] = field(default_factory=dict, compare=False, repr=False)
 

@@ -196,7 +196,8 @@ class RealMLP(TorchModule):
         return xp.concatenate(parts, axis=1)
 
     def _net_input(self, xp: Any, x_num: Any, x_cat: Any) -> Float[Any, "row column"]:
-        x = self.scaling.embed(xp, self._raw(xp, x_num, x_cat))
+        # Scaled in float32, whatever the layers compute in.
+        x = self.scaling.embed(xp, self._raw(xp, x_num, x_cat)).astype(self.front_scale[...].dtype)
         n = self.n_num_features
         parts = [x if self.num_embeddings is None else self.num_embeddings.flat(x[:, :n], xp)]
         if self.num_embeddings is not None:

@@ -131,7 +131,7 @@ class TabM(TorchModule):
             x = jnp.asarray(x_num)
             parts.append(x if self.num_embeddings is None else self.num_embeddings.flat(x))
         if self.one_hot is not None:
-            parts.append(self.one_hot(x_cat))
+            parts.append(self.one_hot(x_cat).astype(self.head.weight[...].dtype))
         if self.cat_embeddings is not None:
             parts.append(self.cat_embeddings.flat(x_cat))
         if len({part.shape[:-1] for part in parts}) > 1:

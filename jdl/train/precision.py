@@ -28,7 +28,16 @@ def computed(precision: str, tree: Any) -> Any:
     >>> computed("mixed", jnp.ones(2)).dtype, computed("float32", jnp.ones(2)).dtype
     (dtype(bfloat16), dtype('float32'))
     """
-    return tree if precision == "float32" else _cast(tree, jnp.bfloat16)
+    return tree if precision == "float32" else _cast(tree, compute_type(precision))
+
+
+def compute_type(precision: str) -> Any:
+    """The type in which layers compute.
+
+    >>> compute_type("float32") is jnp.float32, compute_type("mixed") is jnp.bfloat16
+    (True, True)
+    """
+    return jnp.float32 if precision == "float32" else jnp.bfloat16
 
 
 def like(tree: Any, before: Any) -> Any:

@@ -28,7 +28,7 @@ from jdl.train.factors import Factors, parameter_names
 from jdl.train.groups import by_group
 from jdl.train.loss import LOSSES, Loss, mean_logits
 from jdl.train.optimizer import Optimizer, OptimizerStructure, as_optimizer
-from jdl.train.precision import Precision, computed, keeping_types, like
+from jdl.train.precision import Precision, compute_type, computed, keeping_types, like
 
 
 @dataclass(frozen=True, eq=True)
@@ -155,7 +155,8 @@ class Program:
         # copy=True: a merge inside a differentiated function must own its variables.
         model = nnx.merge(graph, params, rest, copy=True)
         copies, remat = (self.copies, self.remat) if train else (1, False)
-        with batch_context(BatchContext(weights=weights, seed=seed, hyper=hyper or {}, copies=copies, remat=remat)):
+        options: Any = {"copies": copies, "remat": remat, "dtype": compute_type(self.precision)}
+        with batch_context(BatchContext(weights=weights, seed=seed, hyper=hyper or {}, **options)):
             output = self.network.forward(model, x)
         output = output if self.precision == "float32" else output.astype(jnp.float32)
         if combine and not train:

@@ -1,5 +1,7 @@
 """Precision: which numbers are short, and that nothing else depends on it."""
 
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,9 @@ import pytest
 
 import jdl
 from jdl.core.random import as_key
+from jdl.data.table import Column, Table, TableSpec
+from jdl.networks import PiecewiseLinearEncoding
+from jdl.networks.graph_spec import GraphSpec
 from jdl.train.program import initial_values
 
 
@@ -19,11 +24,63 @@ def products(program) -> set[str]:
     """Types of the operands of all matrix products of a forward pass."""
     params, rest = initial_values(program).draw(as_key(0))
     member = jax.tree.map(jnp.asarray, (params, rest))
-    x = jdl.train.numeric_table(np.zeros((4, 3), np.float32))
-    jaxpr = jax.make_jaxpr(
-        lambda p, r: program.forward(p, r, x, train=True, seed=jnp.uint32(1), hyper={"dropout": jnp.float32(0.1)})[0]
-    )(*member)
-    return {str(v.aval.dtype) for eqn in jaxpr.eqns if eqn.primitive.name == "dot_general" for v in eqn.invars}
+    spec = program.spec
+    x = Table(np.zeros((4, len(spec.numeric)), np.float32), np.zeros((4, len(spec.categorical)), np.int32))
+    rates = {f"{part}dropout": jnp.float32(0.1) for part in ("", "attention_", "ffn_", "residual_")}
+    rates |= {f"dropout{i}": jnp.float32(0.1) for i in (1, 2)}
+
+    def forward(params, rest):
+        return program.forward(params, rest, x, train=True, seed=jnp.uint32(1), hyper=rates)[0]
+
+    return set(operands(jax.make_jaxpr(forward)(*member).jaxpr))
+
+
+def operands(jaxpr) -> Iterator[str]:
+    """Those of the matrix products of a program and of the functions that it calls."""
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "dot_general":
+            yield from (str(v.aval.dtype) for v in eqn.invars)
+        for inner in jax.tree.leaves(list(eqn.params.values()), is_leaf=lambda part: hasattr(part, "eqns")):
+            inner = getattr(inner, "jaxpr", inner)
+            if hasattr(inner, "eqns"):
+                yield from operands(inner)
+
+
+MIXED = TableSpec(
+    (Column("a", "float"), Column("b", "float")),
+    (Column("c", "category", ("x", "y")), Column("d", "category", tuple(map(str, range(12))))),
+)
+ONE_HOT = jdl.po("ingress_categ") >> jdl.nn("onehot") >> jdl.nn("linear", out_features=4)
+BINS = (
+    jdl.po("ingress_num")
+    >> jdl.nn("embed_piecewise_linear", n_bins=3, d_embedding=2)
+    >> jdl.nn("flatten")
+    >> jdl.nn("linear", out_features=4)
+)
+NETWORKS = {
+    "tab_resnet": lambda: jdl.lrn("classif.tab_resnet", d_block=8, num_embeddings="piecewise_linear").network(),
+    "ft_transformer": lambda: jdl.lrn("classif.ft_transformer", n_blocks=1).network(),
+    "tabm": lambda: jdl.lrn("classif.tabm", k=2, d_block=8).network(),
+    "tabm of numbers": lambda: jdl.lrn("classif.tabm", k=2, d_block=8, num_embeddings=None).network(),
+    "realmlp": lambda: jdl.lrn("classif.realmlp", hidden_sizes=(8,)).network(),
+    "realmlp td-s": lambda: jdl.lrn("classif.realmlp", hidden_sizes=(8,), variant="td-s").network(),
+    "graph": lambda: GraphSpec([ONE_HOT, BINS] >> jdl.nn("merge_sum") >> jdl.nn("head")),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("precision, short", [("float32", "float32"), ("mixed", "bfloat16")])
+def test_networks_for_tables_multiply_in_the_type_that_was_asked_for(name, precision, short):
+    program = jdl.train.program(NETWORKS[name](), spec=MIXED, n_outputs=3, loss="cross_entropy", precision=precision)
+    assert products(program) == {short}
+
+
+def test_bins_and_scales_are_float32():
+    """Numbers that bfloat16 tells apart fall into bins that it would not tell apart."""
+    x = jnp.linspace(256, 258, 2, dtype=jnp.bfloat16)[:, None]
+    encoding = PiecewiseLinearEncoding([[256.0, 257.0, 258.0]])
+    assert encoding(x).dtype == jnp.bfloat16 and encoding(x).tolist() == [[0, 0], [1, 1]]
+    assert encoding(jnp.float32([[257.5]])).tolist() == [[1, 0.5]]
 
 
 @pytest.mark.parametrize("norm", ["none", "layer", "batch"])

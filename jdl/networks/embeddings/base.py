@@ -114,6 +114,12 @@ def per_feature(x: Float[Any, "*batch feature"], values: Float[Any, "feature inn
     return x[..., None], values.reshape((1,) * (x.ndim - 1) + values.shape)
 
 
+def no_longer_than(x: Any, y: Any) -> Any:
+    """`y` in the type of `x` where that has fewer bits: what is computed in float32 for the sake of constants."""
+    shorter = jnp.issubdtype(x.dtype, jnp.floating) and x.dtype.itemsize < y.dtype.itemsize
+    return y.astype(x.dtype) if shorter else y
+
+
 def like(values: Any, x: Any) -> Any:
     """`values` with axes of size 1 in front, so that they have as many as `x`."""
     return values.reshape((1,) * (x.ndim - values.ndim) + values.shape)

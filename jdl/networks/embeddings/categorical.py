@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 from jdl.core.errors import ConfigError
 from jdl.networks.check import cardinalities as checked
 from jdl.networks.check import columns, positive
+from jdl.networks.context import current_batch
 from jdl.networks.embeddings.base import like
 from jdl.networks.initial import UniformFanIn
 from jdl.networks.torch_state import Slot, Slots, TorchModule
@@ -115,12 +116,12 @@ class OneHotEncoding(TorchModule):
         return (sum(self.cardinalities),)
 
     def __call__(self, x: Int[Array, "*batch feature"]) -> Float[Array, "*batch code"]:
-        """Zeros and ones in float32."""
+        """Zeros and ones, in the type in which the batch is computed."""
         x = columns("OneHotEncoding", "x", x, len(self.cardinalities), codes=True)
-        return self.embed(jnp, jnp.asarray(x))
+        return self.embed(jnp, jnp.asarray(x)).astype(current_batch().dtype)
 
     def embed(self, xp: Any, x: Int[Any, "*batch feature"]) -> Float[Any, "*batch code"]:
-        """The encoding of `x`, computed with the array namespace `xp`."""
+        """The encoding of `x` in float32, computed with the array namespace `xp`."""
         # One gather and one comparison, however many features there are.
         feature = np.repeat(np.arange(len(self.cardinalities)), self.cardinalities)
         code = np.concatenate([np.arange(n) for n in self.cardinalities]).astype(np.int32)

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from jdl.core.errors import ConfigError, UnknownNameError
 from jdl.networks.check import positive
-from jdl.networks.embeddings.base import NLinear, NumericEmbeddings, like, per_feature
+from jdl.networks.embeddings.base import NLinear, NumericEmbeddings, like, no_longer_than, per_feature
 from jdl.networks.embeddings.bins import checked_bins, quantile_edges, tree_edges
 from jdl.networks.embeddings.linear import LinearEmbeddings
 from jdl.networks.fitted import Fitted
@@ -120,7 +120,13 @@ class PiecewiseLinear(nnx.Module):
         return tree_edges(column, target, n_bins, regression=not np.issubdtype(target.dtype, np.integer))
 
     def embed(self, xp: Any, x: Float[Any, "*batch feature"]) -> Float[Any, "*batch feature slot"]:
-        """How far `x` is in each bin: 0 before, 1 behind; beyond the outer edges the lines go on."""
+        """How far `x` is in each bin: 0 before, 1 behind; beyond the outer edges the lines go on.
+
+        It is computed in float32, since shorter numbers blur bins, and comes in the type of `x`.
+        """
+        return no_longer_than(x, self._clipped(xp, x))
+
+    def _clipped(self, xp: Any, x: Float[Any, "*batch feature"]) -> Float[Any, "*batch feature slot"]:
         wide, weight = per_feature(x, xp.asarray(self.weight[...]))
         y = wide * weight + like(xp.asarray(self.bias[...]), wide)
         max_bins = weight.shape[-1]
