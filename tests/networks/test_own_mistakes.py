@@ -83,7 +83,9 @@ def test_a_layer_keeps_the_batch_and_gives_what_it_says(function, message):
             attempt()
 
 
-@pytest.mark.parametrize("change", [lambda x: x > 0, lambda x: x.astype(jnp.int32), jnp.fft.fft], ids=str)
+@pytest.mark.parametrize(
+    "change", [lambda x: x > 0, lambda x: x.astype(jnp.int32), jnp.fft.fft], ids=["bool", "int", "complex"]
+)
 def test_a_loss_needs_floating_point_numbers(change):
     with pytest.raises(ShapeError, match=r"node '(fn|fft)': a loss needs floating-point numbers, but the output"):
         learner_of(linear(3), jdl.nn("fn", change)).train(IRIS)
