@@ -20,6 +20,7 @@ from jdl.networks.paths import path_names
 from jdl.train.loop import history_columns
 from jdl.train.loss import probabilities
 from jdl.train.program import Program, initial_values
+from jdl.train.rows import position_weights
 from jdl.train.runs import RunOutcome
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ class FittedNeural(FittedLearner):
         for start in range(0, max(table.n_rows, 1), size):  # once for no rows, whose outputs have a shape too
             piece = jax.tree.map(lambda block, start=start: block[start : start + size], table)
             n_rows = piece.n_rows
-            outputs = function(weights, self.run.stage_states, _padded(piece, size), self.run.hyper)
+            outputs = function(weights, self.run.stage_states, _padded(piece, size), n_rows, self.run.hyper)
             pieces.append(np.asarray(outputs)[:n_rows])
         return np.concatenate(pieces)
 
@@ -214,10 +215,11 @@ class FittedNeural(FittedLearner):
 
 @lru_cache(maxsize=64)
 def _predict_function(program: Program, combine: bool = True) -> Any:
-    def predict(weights: Any, states: Any, table: Table, hyper: Any) -> Any:
+    def predict(weights: Any, states: Any, table: Table, n_rows: Any, hyper: Any) -> Any:
         x = program.transform(states, table, train=False)
         params, rest = weights
-        return program.forward(params, rest, x, train=False, hyper=hyper, combine=combine)[0]
+        real = position_weights(0, table.n_rows, n_rows)
+        return program.forward(params, rest, x, train=False, weights=real, hyper=hyper, combine=combine)[0]
 
     return jax.jit(predict)
 

@@ -78,7 +78,12 @@ def _capacity_asked(program: Program, member: Member, epochs: int | None) -> int
 
 
 def predict(
-    program: Program, state: RunState | TrainState, table: Table, stage_states: Any = ()
+    program: Program,
+    state: RunState | TrainState,
+    table: Table,
+    stage_states: Any = (),
+    *,
+    weights: Float[Array, "row"] | None = None,
 ) -> Float[Array, "row output"]:
     """Outputs of a trained network for raw rows. Pure.
 
@@ -87,6 +92,7 @@ def predict(
       state: A run (its best weights are used where they are kept) or a train state.
       table: Rows, raw.
       stage_states: The member's stage states.
+      weights: 0 for rows that only fill up a shape, which layers that look at a whole batch must not see.
 
     Raises:
       ShapeError: A table of other columns than the program's.
@@ -95,4 +101,4 @@ def predict(
     train = state.train if isinstance(state, RunState) else state
     params, rest = final_weights(program, state) if isinstance(state, RunState) else predicting(program, train)
     x = program.transform(stage_states, table, train=False)
-    return program.forward(params, rest, x, train=False, hyper=train.hyper)[0]
+    return program.forward(params, rest, x, train=False, weights=weights, hyper=train.hyper)[0]

@@ -168,7 +168,7 @@ def valid_output_function(program: Program, layout: Layout) -> Any:
     def outputs(table: Any, member: Member, run: RunState) -> Any:
         source = RowSource.of(program, table, member)
         weights = evaluation_weights(program, run.train, run.memories)
-        return outputs_at(program, source, weights, jnp.asarray(member.valid_rows), run.train.hyper)
+        return outputs_at(program, source, weights, jnp.asarray(member.valid_rows), member.n_valid, run.train.hyper)
 
     return layout.lift(outputs)
 

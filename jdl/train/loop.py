@@ -194,7 +194,8 @@ def _validate(
     def evaluate() -> tuple[Any, Event, dict[str, Array]]:
         after, begun = call_in_scan(program.callbacks, "on_batch_valid_begin", memories, event)
         state = begun.state
-        outputs = outputs_at(program, source, evaluation_weights(program, state, after), rows, state.hyper)
+        params = evaluation_weights(program, state, after)
+        outputs = outputs_at(program, source, params, rows, member.n_valid, state.hyper)
         weights = weights_at(member, rows, position_weights(0, rows.shape[0], member.n_valid))
         loss_now = program.loss.evaluation.at(state.hyper)
         weighted = member.weights is not None
@@ -266,7 +267,7 @@ def _predictions(program: Program, source: RowSource, member: Member, run: RunSt
         return nothing
 
     def predict() -> Array:
-        return outputs_at(program, source, final_weights(program, run), rows, run.train.hyper)
+        return outputs_at(program, source, final_weights(program, run), rows, member.n_test, run.train.hyper)
 
     # A condition that differs between vmapped members would copy all rows for each of them.
     return predict() if lockstep else jax.lax.cond(run.status == int(Status.RUNNING), lambda: nothing, predict)

@@ -35,6 +35,7 @@ class Member:
       valid_rows: Validation rows, padded.
       n_valid: Validation rows that are real.
       test_rows: Rows to predict in the end, padded.
+      n_test: Rows to predict that are real.
       seed: Random word from which dropout noise is hashed.
       max_epochs: Epochs to train; 0 for a member that only fills up a shape.
       patience: Evaluations without improvement before stopping; 0 never stops.
@@ -53,6 +54,7 @@ class Member:
     valid_rows: Int[Any, "valid"]
     n_valid: Int[Any, ""]
     test_rows: Int[Any, "test"]
+    n_test: Int[Any, ""]
     seed: UInt32[Any, ""]
     max_epochs: Int[Any, ""]
     patience: Int[Any, ""]
@@ -161,6 +163,7 @@ def draw(
         valid_rows=_padded("n_valid", rows.valid, rows.n_valid, rows.train[0], program.batch_size_predict),
         n_valid=np.asarray(len(rows.valid), np.int32),
         test_rows=_padded("n_test", rows.test, rows.n_test, rows.train[0], program.batch_size_predict),
+        n_test=np.asarray(len(rows.test), np.int32),
         seed=np.asarray(key.seed("dropout"), np.uint32),
         max_epochs=np.asarray(epochs, np.int32),
         patience=np.asarray(patience, np.int32),
@@ -240,6 +243,7 @@ def blank_member(program: Program, hyper: dict[str, Any]) -> Member:
         valid_rows=none,
         n_valid=zero,
         test_rows=none,
+        n_test=zero,
         seed=np.zeros((), np.uint32),
         max_epochs=zero,
         patience=zero,

@@ -95,18 +95,20 @@ def weights_at(member: Member, rows: Int[Array, "row"], weights: Float[Array, "r
 
 
 def outputs_at(
-    program: Program, source: RowSource, weights: tuple[Any, Any], rows: Int[Array, "row"], hyper: Any
+    program: Program, source: RowSource, weights: tuple[Any, Any], rows: Int[Array, "row"], n_real: Any, hyper: Any
 ) -> Float[Array, "row output"]:
-    """Outputs of the network, in evaluation mode, for the rows at these positions."""
+    """Outputs of the network, in evaluation mode, for the rows at these positions, of which the first are real."""
     params, rest = weights
     size = program.batch_size_predict
 
-    def predict_batch(rows: Array) -> Array:
+    def predict_batch(batch: tuple[Array, Array]) -> Array:
+        rows, real = batch
         x = source.take(rows, train=False)
-        return program.forward(params, rest, x, train=False, hyper=hyper)[0]
+        return program.forward(params, rest, x, train=False, weights=real, hyper=hyper)[0]
 
     n_rows = rows.shape[0]
+    real = position_weights(0, n_rows, n_real)
     if n_rows <= size:
-        return predict_batch(rows)
+        return predict_batch((rows, real))
     assert n_rows % size == 0, "rows must be padded to whole prediction batches"
-    return jax.lax.map(predict_batch, rows.reshape(-1, size)).reshape(n_rows, -1)
+    return jax.lax.map(predict_batch, (rows.reshape(-1, size), real.reshape(-1, size))).reshape(n_rows, -1)

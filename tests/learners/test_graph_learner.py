@@ -47,6 +47,19 @@ def test_the_graph_of_the_design_trains_and_predicts():
     assert len(fitted.history) == 60
 
 
+def test_predictions_of_a_batch_see_no_row_that_fills_it_up():
+    norm = jdl.nn("batch_norm1d", track_running_stats=False)
+    layers = jdl.nn("linear", out_features=8) >> norm >> jdl.nn("relu") >> jdl.nn("head")
+    parts = jdl.po("loss", "cross_entropy") >> jdl.po("model_classif", epochs=1)
+    task = jdl.tsk("iris")
+    fitted = jdl.as_learner(jdl.po("ingress_num") >> layers >> parts).train(task, key=0)
+    rows = np.arange(0, 150, 9)
+    assert len(rows) == 17
+    table = task.table.take(rows)
+    expected = fitted.program.network.forward(fitted.network, table)
+    np.testing.assert_allclose(fitted.outputs(table), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_it_is_the_mlp_that_it_looks_like():
     task = jdl.tsk("breast_cancer")
     mlp = jdl.po("scale") >> jdl.lrn(

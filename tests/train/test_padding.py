@@ -1,9 +1,16 @@
 """Padding is invisible: rows that only fill up a shape change no number, not even those of a batch of nothing else."""
 
+from dataclasses import replace
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jdl
+from jdl.networks.context import current_batch
+from jdl.networks.graph_spec import GraphSpec
 from jdl.train.callback import HostCallback
+from jdl.train.loop import history_columns
 from jdl.train.member import MemberRows, draw
 from jdl.train.optimizer import sgd
 
@@ -65,6 +72,32 @@ def test_a_member_beside_longer_ones_is_itself(lab, assert_same):
     assert_same(together[2:], alone)
 
 
+def centered(x):
+    """Less the mean of the real rows: an own layer that looks at the whole batch."""
+    weights = current_batch().weights
+    weights = jnp.ones(x.shape[0]) if weights is None else weights
+    return x - (jnp.sum(weights[:, None] * x, axis=0) / jnp.sum(weights))[None]
+
+
+@pytest.mark.parametrize("strategy", ["loop", "map", "vmap"])
+def test_layers_that_look_at_the_batch_see_no_padding_in_validation_and_test(lab, strategy):
+    norm = jdl.nn("batch_norm1d", track_running_stats=False)
+    layers = jdl.nn("linear", out_features=6) >> norm >> jdl.nn("relu") >> jdl.nn("fn", centered)
+    network = GraphSpec(jdl.po("ingress_num") >> layers >> jdl.nn("head"))
+    program = replace(lab.program("mse", validate=True, batch_size_predict=64), network=network)
+    folds = lab.folds()
+    for rows, outcome in zip(folds, lab.run(program, folds, strategy=strategy), strict=True):
+        member = outcome.params, outcome.rest
+        expected, loss = (
+            np.asarray(program.forward(*member, lab.table.take(part), train=False)[0])
+            for part in (rows.test, rows.valid)
+        )
+        np.testing.assert_allclose(outcome.outputs, expected, rtol=1e-4, atol=1e-5)
+        loss = ((loss[:, 0] - lab.values[rows.valid]) ** 2).mean()
+        column = history_columns(program).index("valid.loss")
+        np.testing.assert_allclose(outcome.history[-1, column], loss, rtol=1e-4)
+
+
 def test_padding_repeats_rows_of_the_member(lab):
     """So that whatever lies in other rows is never even gathered."""
     program = lab.program(validate=True)
@@ -74,7 +107,7 @@ def test_padding_repeats_rows_of_the_member(lab):
     assert set(np.unique(member.orders[:, 3:])) <= {5, 7, 9}
     assert member.valid_rows.shape == (4,) and set(member.valid_rows[1:]) <= {5, 7, 9, 11}
     assert member.test_rows.shape == (8,) and set(member.test_rows[2:]) <= {5, 7, 9, 2, 3}
-    assert (int(member.n_train), int(member.n_valid)) == (3, 1)
+    assert (int(member.n_train), int(member.n_valid), int(member.n_test)) == (3, 1, 2)
 
 
 def test_empty_batches_take_no_optimizer_step(lab):
