@@ -72,8 +72,10 @@ def learners() -> str:
         "Each is there as `classif.<name>` and `regr.<name>`. All but `mlp` and `module` take any table: mixed "
         "columns, missing values, unseen levels, constant columns; `preprocess=False` leaves that to you, and "
         '`preprocess=True` makes `mlp` do the same. With `cat_embeddings="embedding"` `mlp` takes categorical columns '
-        "and their missing values itself, with preprocessing or without. A value that would have no effect beside the "
-        "others is an error. What all networks share stands at the end; where a learner has another default, its own "
+        "and their missing values itself, with preprocessing or without. The best epoch of those that take any table "
+        "has the least classification error or RMSE on the validation rows, unless `measures_valid` names another "
+        "measure or a loss is given, which then decides. A value that would have no effect beside the others is an "
+        "error. What all networks share stands at the end; where a learner has another default, its own "
         "list says so.",
     ]
     for short in TABULAR:

@@ -32,6 +32,7 @@ class MLPLearner(FlatLearner):
     With `cat_embeddings="embedding"` it takes categorical columns too, with preprocessing or without.
     """
 
+    decisive: ClassVar[dict[str, str]] = {}
     fields: ClassVar[dict[str, Field]] = (
         MLP_FIELDS
         | {"preprocess": replace(PREPROCESS, default=False)}

@@ -52,7 +52,9 @@ COMMON: dict[str, Field] = {
     "drop_last": Field("bool", False, doc="Whether an incomplete last batch is left out."),
     "eval_freq": Field("int", 1, low=1, doc="Epochs between evaluations; the last is always evaluated."),
     "measures_train": Field("any", (), doc="Measures of the outputs seen during each epoch."),
-    "measures_valid": Field("any", (), doc="Measures of the validation rows; the first one decides."),
+    "measures_valid": Field(
+        "any", (), doc="Measures of the validation rows; the first one decides, or where there is none, their loss."
+    ),
     "validate": Field("any", None, doc="None, a ratio in (0, 1), 'test', or 'predefined'."),
     "patience": Field(
         "int",

@@ -9,8 +9,6 @@ from jdl.learners.embedding_fields import embedding_fields, embedding_of, is_def
 from jdl.learners.neural import COMMON, VALIDATION_RATIO
 from jdl.learners.tabular import PREPROCESS, TabularLearner
 from jdl.learners.task_type import ForClassif, ForRegrByLoss
-from jdl.measures.catalogue import as_measures
-from jdl.measures.measure import Measure
 from jdl.networks.activation import as_activation
 from jdl.networks.tabular_specs import RealMLPSpec
 from jdl.pipeline.impute import ImputeMean
@@ -24,14 +22,13 @@ from jdl.train.optimizer import Optimizer
 
 _LR = {("classif", "td"): 0.04, ("regr", "td"): 0.2, ("classif", "td-s"): 0.04, ("regr", "td-s"): 0.07}
 _EMBEDDING_FIELDS = embedding_fields("pbld")
-_MEASURES = {"classif": "classif.ce", "regr": "regr.rmse"}
 
 
 class RealMLPLearner(TabularLearner):
     """What classification and regression share: the package's defaults, 256 epochs, the weights of the best one.
 
-    The best epoch is chosen by classification error or RMSE, or by the first of `measures_valid`; if that measure is
-    of probabilities, labels are not smoothed. Of equally good epochs the later one is taken.
+    If the first of `measures_valid` is a measure of probabilities, labels are not smoothed. Of equally good epochs
+    the later one is taken.
     """
 
     own_stages: ClassVar[tuple[Stage, ...]] = (MissingIndicator(id="own_missind"), ImputeMean(id="own_imputemean"))
@@ -115,10 +112,6 @@ class RealMLPLearner(TabularLearner):
         if smoothing is None:
             smoothing = 0.0 if self.measures_valid()[0].predict_type == "prob" else 0.1
         return CrossEntropy(label_smoothing=smoothing, one_logit=False)
-
-    def measures_valid(self) -> tuple[Measure, ...]:
-        """Those given, or the one by which the package chooses."""
-        return self.values["measures_valid"] or tuple(as_measures([_MEASURES[self.task_type]]))
 
     def default_batch_size(self, n_rows: int) -> int:
         """256, or all rows of a shorter table."""

@@ -9,6 +9,8 @@ from jdl.data.table import NUMERIC_TYPES, ColumnType
 from jdl.learners.embedding_fields import cat_width, check_cat_embedding, check_embedding
 from jdl.learners.learner import ALL_TYPES
 from jdl.learners.neural import VALIDATION_RATIO, NeuralLearner
+from jdl.measures.catalogue import as_measures
+from jdl.measures.measure import Measure
 from jdl.pipeline.encode import Encode
 from jdl.pipeline.impute import ImputeMean
 from jdl.pipeline.missing_indicator import MissingIndicator
@@ -35,11 +37,15 @@ PREPROCESS = Field("bool", True, doc="Whether the learner imputes, transforms an
 class TabularLearner(NeuralLearner):
     """A learner that takes any table: mixed columns, missing values, unseen levels, constant columns.
 
-    Where no epochs are given it holds a fifth of the rows back, and stops 16 evaluations after the best one.
+    Where no epochs are given it holds a fifth of the rows back, and stops 16 evaluations after the best one. The best
+    one has the least classification error or RMSE, or is chosen by the first of `measures_valid`; where a loss is
+    given, by the loss.
     """
 
     own_stages: ClassVar[tuple[Stage, ...]] = QUANTILES
     most_epochs: ClassVar[int] = 400
+    # By which the best epoch is chosen in the published recipes, by type of task; none: by the validation loss.
+    decisive: ClassVar[dict[str, str]] = {"classif": "classif.ce", "regr": "regr.rmse"}
     # Names that others of these learners have and this one has not, with the reason.
     refused: ClassVar[dict[str, str]] = {}
 
@@ -79,6 +85,11 @@ class TabularLearner(NeuralLearner):
     def _check(self) -> None:
         super()._check()
         check_embedding(f"learner '{self.name}'", self.fields, self.values)
+
+    def measures_valid(self) -> tuple[Measure, ...]:
+        """Those given, or the one by which the recipe chooses, which says nothing about a loss of the user's."""
+        given, name = self.values["measures_valid"], self.decisive.get(self.task_type)
+        return given if given or name is None or self.values["loss"] is not None else tuple(as_measures([name]))
 
     def default_epochs(self, n_rows: int, batch_size: int, validate: Any, patience: int | None) -> tuple[int, Any, int]:
         """As many epochs as it takes, with a fifth of the rows held back."""

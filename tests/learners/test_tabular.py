@@ -237,6 +237,33 @@ def test_the_batch_size_follows_the_rows_that_train(name):
     assert size(3000, batch_size=7) == 7
 
 
+# -- which epoch is the best
+
+
+@pytest.mark.parametrize(("task_type", "column"), [("classif", "valid.classif.ce"), ("regr", "valid.regr.rmse")])
+@every_model
+@pytest.mark.filterwarnings("ignore::jdl.core.errors.JdlWarning")
+def test_the_best_epoch_has_the_least_error(name, task_type, column):
+    fitted = small(name, task_type, epochs=8, validate=0.3).train(rough(task_type))
+    scores = fitted.history[column].to_numpy()
+    assert scores[fitted.best_epoch - 1] == scores.min()
+
+
+@pytest.mark.parametrize(("task_type", "loss"), [("classif", "focal"), ("regr", "huber")])
+@pytest.mark.parametrize("name", [*MODELS, "mlp"])
+@pytest.mark.filterwarnings("ignore::jdl.core.errors.JdlWarning")
+def test_a_loss_that_is_given_decides(name, task_type, loss):
+    plain = {"loss": loss, "validate": 0.3, "epochs": 8}
+    learner = (
+        jdl.lrn(f"{task_type}.mlp", preprocess=True, **plain) if name == "mlp" else small(name, task_type, **plain)
+    )
+    fitted = learner.train(rough(task_type))
+    assert fitted.history["valid.loss"][fitted.best_epoch - 1] == fitted.history["valid.loss"].min()
+    assert not [column for column in fitted.history if column.startswith("valid.") and column != "valid.loss"]
+    of_measure = learner.set(measures_valid=f"{task_type}.{'acc' if task_type == 'classif' else 'mae'}")
+    assert len([column for column in of_measure.train(rough(task_type)).history if column.startswith("valid.")]) == 2
+
+
 # -- RealMLP
 
 
