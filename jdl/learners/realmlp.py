@@ -110,7 +110,8 @@ class RealMLPLearner(TabularLearner):
             return "mse"
         smoothing = self.values["label_smoothing"]
         if smoothing is None:
-            smoothing = 0.0 if self.measures_valid()[0].predict_type == "prob" else 0.1
+            given = self.values["measures_valid"]
+            smoothing = 0.0 if given and given[0].predict_type == "prob" else 0.1
         return CrossEntropy(label_smoothing=smoothing, one_logit=False)
 
     def default_batch_size(self, n_rows: int) -> int:
