@@ -47,8 +47,11 @@ SMALL = ("penguins", "sonar", "titanic")  # under 1,000 rows
 DROPPED = {"titanic": ["alive"]}  # another spelling of the target
 SAMPLED = {"diamonds": 5000}
 OURS = ("jdl.realmlp", "jdl.tabm")
+# With the settings of the peer's own defaults: tells a preset that is behind from an engine that is.
+AS_PEER = {"jdl.tabm.as_pytabkit": ("abalone", "phoneme")}  # and the tables for which that is asked
 PEERS = {"pytabkit.realmlp": "pytabkit", "pytabkit.tabm": "pytabkit", "sklearn.boosting": "scikit-learn"}
-PAIRS = {"jdl.realmlp": "pytabkit.realmlp", "jdl.tabm": "pytabkit.tabm"}
+PAIRS = {"jdl.realmlp": "pytabkit.realmlp", "jdl.tabm": "pytabkit.tabm", "jdl.tabm.as_pytabkit": "pytabkit.tabm"}
+CONTENDERS = (*OURS, *AS_PEER, *PEERS)
 OWN_FILE, PEER_FILE = measure.RESULTS / "quality.json", measure.RESULTS / "quality_peers.json"
 FOLDER = "JDL_BENCH_DATA"  # environment variable
 ENGINES = {"pytabkit": ("pytabkit", "torch"), "scikit-learn": ("scikit-learn",), "jdl": ("jdl",)}
@@ -96,7 +99,9 @@ class Case:
 
 
 def seeds_of(table: str, contender: str) -> tuple[int, ...]:
-    """Three for small tables, except for what draws nothing by chance."""
+    """Three for small tables, except for what draws nothing by chance; none where nothing is asked."""
+    if table not in AS_PEER.get(contender, TARGETS):
+        return ()
     return SEEDS if table in SMALL and contender != "sklearn.boosting" else SEEDS[:1]
 
 
@@ -107,7 +112,8 @@ def jdl_scores(case: Case, contender: str, seed: int) -> tuple[list[dict[str, fl
     """Those of a learner of jdl."""
     task = case.task
     options = {"predict_type": "prob"} if task.task_type == "classif" else {}
-    learner = jdl.lrn(f"{task.task_type}.{contender.split('.')[1]}", **options)
+    more = pytabkits_tabm(task.task_type) if contender in AS_PEER else {}
+    learner = jdl.lrn(f"{task.task_type}.{contender.split('.')[1]}", **options, **more)
     train_sets, test_sets = zip(*case.splits, strict=True)
     folds = jdl.rsmp("custom", train_sets=train_sets, test_sets=test_sets)
     result = jdl.resample(task, learner, folds, key=seed)
@@ -124,6 +130,15 @@ def jdl_scores(case: Case, contender: str, seed: int) -> tuple[list[dict[str, fl
         "best epoch": [getattr(fitted, "best_epoch", None) for fitted in result.fitted],
         "source": source_fingerprint(),
     }
+
+
+def pytabkits_tabm(task_type: str) -> dict[str, Any]:
+    """The defaults of pytabkit's TabM: no embeddings of numbers, decay or clipping, and two logits for two classes."""
+    optimizer = jdl.opt("adamw", lr=2e-3, weight_decay=0.0)
+    settings = {"arch_type": "tabm", "num_embeddings": None, "batch_size": 256, "max_grad_norm": None}
+    if task_type == "classif":
+        settings |= {"loss": jdl.loss("cross_entropy", one_logit=False), "measures_valid": "classif.ce"}
+    return settings | {"optimizer": optimizer}
 
 
 def peer_scores(case: Case, contender: str, seed: int) -> tuple[list[dict[str, float]], dict[str, Any]]:
@@ -287,7 +302,7 @@ def rows_of(scores: dict[str, Any]) -> list[dict[str, Any]]:
 
 def decides(row: dict[str, Any]) -> bool:
     """Whether a claim is made about a row."""
-    return PAIRS[row["learner"]] == row["peer"] and row["measure"] != "logloss"
+    return row["learner"] in OURS and PAIRS[row["learner"]] == row["peer"] and row["measure"] != "logloss"
 
 
 def claims_of(rows: list[dict[str, Any]]) -> list[measure.Claim]:
@@ -304,7 +319,7 @@ def claims_of(rows: list[dict[str, Any]]) -> list[measure.Claim]:
 def missing_of(scores: dict[str, Any]) -> list[str]:
     """Scores that were not computed yet."""
     known = {(table, contender, seed) for table, _, contender, seed in map(parts_of, scores)}
-    wanted = [(t, c, seed) for t in TARGETS for c in (*OURS, *PEERS) for seed in seeds_of(t, c)]
+    wanted = [(t, c, seed) for t in TARGETS for c in CONTENDERS for seed in seeds_of(t, c)]
     return [
         f"{table}, {contender}, seed {seed}"
         for table, contender, seed in wanted
@@ -349,7 +364,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", type=Path, default=os.environ.get(FOLDER), help=f"CSV files; default ${FOLDER}")
     parser.add_argument("--tables", nargs="+", default=None, choices=TARGETS)
-    parser.add_argument("--contenders", nargs="+", default=[*OURS, *PEERS], choices=[*OURS, *PEERS])
+    parser.add_argument("--contenders", nargs="+", default=list(CONTENDERS), choices=CONTENDERS)
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), choices=SEEDS)
     parser.add_argument("--again", action="store_true", help="compute scores anew that are kept already")
     parser.add_argument("--write", action=argparse.BooleanOptionalAction, default=None, help="default: unless --quick")
