@@ -134,11 +134,16 @@ def jdl_scores(case: Case, contender: str, seed: int) -> tuple[list[dict[str, fl
 
 def pytabkits_tabm(task_type: str) -> dict[str, Any]:
     """The defaults of pytabkit's TabM: no embeddings of numbers, decay or clipping, and two logits for two classes."""
-    optimizer = jdl.opt("adamw", lr=2e-3, weight_decay=0.0)
-    settings = {"arch_type": "tabm", "num_embeddings": None, "batch_size": 256, "max_grad_norm": None}
-    if task_type == "classif":
-        settings |= {"loss": jdl.loss("cross_entropy", one_logit=False), "measures_valid": "classif.ce"}
-    return settings | {"optimizer": optimizer}
+    settings = {
+        "arch_type": "tabm",
+        "num_embeddings": None,
+        "batch_size": 256,
+        "max_grad_norm": None,
+        "optimizer": jdl.opt("adamw", lr=2e-3, weight_decay=0.0),
+    }
+    if task_type == "regr":
+        return settings
+    return settings | {"loss": jdl.loss("cross_entropy", one_logit=False), "measures_valid": "classif.ce"}
 
 
 def peer_scores(case: Case, contender: str, seed: int) -> tuple[list[dict[str, float]], dict[str, Any]]:
